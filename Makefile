@@ -1,0 +1,47 @@
+# `make run` and `make test` do all the set-up themselves, in .venv
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= python3
+LESSONS := $(sort $(wildcard nbs/[0-9]*.ipynb))
+
+.PHONY: run test notebooks tests check lessons lab export clean
+
+run: $(VENV)/run
+	$(BIN)/petcam run
+
+test: notebooks tests
+
+notebooks: $(VENV)/dev       # every cell of every lesson
+	$(BIN)/nbdev_test --n_workers 0 --do_print --timing
+
+tests: $(VENV)/dev           # what a cell cannot hold
+	$(BIN)/python -m pytest tests -q
+
+check: $(VENV)/dev           # the module is what the notebooks export, the notebooks are clean, no name is missing
+	./tools/check $(BIN)
+
+lessons: $(VENV)/dev         # run the lessons and store their outputs
+	$(BIN)/python tools/run_lessons.py $(LESSONS)
+
+lab: $(VENV)/lab
+	$(BIN)/jupyter lab nbs
+
+export: $(VENV)/dev
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+clean:
+	rm -rf build dist *.egg-info nbs/models
+
+# one environment; the marker files say what has been installed into it
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+$(VENV)/run: $(BIN)/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+$(VENV)/dev: $(BIN)/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@ $(VENV)/run
+$(VENV)/lab: $(BIN)/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e '.[dev,lab]'
+	touch $@ $(VENV)/dev $(VENV)/run

@@ -1,0 +1,30 @@
+"""What several tests need: golden numbers, small pictures, and a cache of their own for what is drawn."""
+import json
+from pathlib import Path
+import pytest
+import torch
+from PIL import Image
+
+HERE = Path(__file__).parent
+torch.set_num_threads(1)   # small networks: more threads only wait for each other
+REAL_PETS, REAL_WEIGHTS = HERE.parents[1]/'shared'/'pets', HERE.parents[1]/'shared'/'weights'/'mobilenet_v2-imagenet.pth'
+
+@pytest.fixture(scope='session')
+def golden(): return json.loads((HERE/'golden.json').read_text())
+
+@pytest.fixture
+def real_pets():
+    if not REAL_PETS.is_dir(): pytest.skip('the real photographs are not here (../shared/pets)')
+    return REAL_PETS
+
+@pytest.fixture
+def few_pets(tmp_path):
+    "A folder of 40 small pictures: 20 reddish 'Abyssinian', 20 greenish 'beagle'"
+    folder = tmp_path/'pets'/'images'
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    for breed, colour in (('Abyssinian', (200,60,60)), ('beagle', (60,200,60))):
+        for i in range(20):
+            noise = torch.randint(-40, 40, (48,64,3)) + torch.tensor(colour)
+            Image.fromarray(noise.clamp(0,255).byte().numpy()).save(folder/f'{breed}_{i+1}.jpg')
+    return folder.parent

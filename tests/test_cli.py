@@ -1,0 +1,113 @@
+"""The command: wrong wishes cost one line, and the main job does what it says."""
+import subprocess, sys
+from pathlib import Path
+import pytest
+import torch
+from PIL import Image
+from petcam import cli
+from petcam.cli import main
+
+def typed(capsys, *words):
+    "Exit status, and what was said on stdout and stderr"
+    try: status = main([str(w) for w in words])
+    except SystemExit as e: status = e.code
+    said = capsys.readouterr()
+    return status, said.out, said.err.strip()
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "A real, tiny run on 40 coloured pictures"
+    from petcam.onecycle import cnn_learner
+    root = tmp_path_factory.mktemp('run')
+    folder = root/'pets'; folder.mkdir()
+    torch.manual_seed(0)
+    for breed, colour in (('Abyssinian', (200,60,60)), ('leonberger', (60,200,60))):
+        for i in range(20): Image.fromarray((torch.randint(-40,40,(48,64,3))+torch.tensor(colour)).clamp(0,255).byte().numpy()).save(folder/f'{breed}_{i}.jpg')
+    assert main(['run', '--data', str(folder), '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '3,1,1', '--out', str(root/'out')]) == 0
+    return root
+
+def test_run_writes_report_and_network(trained):
+    page = (trained/'out'/'report.html').read_text()
+    for part in ('What was used', 'Training', 'Two animals', 'Mistakes', 'most surprising'): assert part in page
+    assert 'http' not in page.replace('http-equiv', '') and '3_1e-2_0.8' in page and 'resnet18' in page
+    assert sorted(f.name for f in (trained/'out').iterdir()) == ['models', 'report.html']          # nothing half-made is left
+    assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['2_1e-6_1e-3_0.8', '2_1e-6_1e-4', '3_1e-2_0.8']
+
+def test_cam_draws_the_class_asked_for(trained, capsys):
+    picture, model, out = trained/'pets'/'leonberger_3.jpg', trained/'out'/'models'/'2_1e-6_1e-4.pth', trained/'maps'
+    maps = []
+    for name in ('leonberger', 'Abyssinian'):
+        status, said, _ = typed(capsys, 'cam', picture, '--class', name, '--model', model, '--out', out)
+        assert status == 0 and name in said and f'leonberger_3-{name}.png' in said
+        maps.append(Image.open(out/f'leonberger_3-{name}.png')); assert maps[-1].size == (64,64)
+    assert maps[0].tobytes() != maps[1].tobytes()
+
+@pytest.mark.parametrize('more, expected', [
+    (['--class', 'leonburger'], "class 'leonburger' does not exist; the nearest are leonberger"),
+    (['--layer', '0.99'], "0.99"),
+    (['--model', 'gone.pth'], 'gone.pth: no such file'),
+])
+def test_cam_says_what_is_wrong_in_one_line(trained, capsys, more, expected):
+    model = [] if '--model' in more else ['--model', trained/'out'/'models'/'2_1e-6_1e-4.pth']
+    status, _, said = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', *model, *more)
+    assert status == 1 and expected in said and '\n' not in said and said.startswith('petcam: ')
+
+def test_cam_with_files_that_are_not_what_they_should_be(trained, capsys, tmp_path):
+    model = trained/'out'/'models'/'2_1e-6_1e-4.pth'
+    (tmp_path/'x.jpg').write_bytes(b'')
+    for words, expected in ((['cam', tmp_path/'x.jpg', '--model', model], 'x.jpg is not a picture'),
+                            (['cam', tmp_path/'gone.jpg', '--model', model], 'gone.jpg'),
+                            (['cam', trained/'pets'/'leonberger_3.jpg', '--model', tmp_path/'x.jpg'], 'x.jpg is not a whole file of weights')):
+        status, _, said = typed(capsys, *words)
+        assert status == 1 and expected in said and '\n' not in said
+
+@pytest.mark.parametrize('words, expected', [
+    (['run', '--data', '/nowhere'], "'/nowhere' is not a folder"),
+    (['run', '--data', '{empty}'], 'holds no pictures named like'),
+    (['run', '--data', '{pets}', '--arch', 'resnet43'], "arch 'resnet43' does not exist; the nearest are"),
+    (['run', '--data', '{pets}', '--arch', 'resnet18', '--weights', 'gone.pth'], "'gone.pth': no such file"),
+    (['run', '--data', '{pets}', '--arch', 'resnet18', '--weights', 'toy'], "there are no toy weights for 'resnet18'"),
+    (['run', '--data', '{pets}', '--arch', 'resnet18', '--weights', '{other}'], 'do not fit'),
+    (['run', '--data', '{pets}', '--out', '{file}/x'], 'cannot write there'),
+    (['run', '--data', '{pets}', '--arch', 'mobilenet_v3_small', '--weights', 'none', '--bs', '500'], 'do not fill one batch of 500'),
+])
+def test_run_says_what_is_wrong_in_one_line(few_pets, tmp_path, capsys, words, expected):
+    (tmp_path/'empty').mkdir(); (tmp_path/'file').touch(); torch.save({'x': torch.ones(1)}, tmp_path/'other.pth')
+    names = dict(empty=tmp_path/'empty', pets=few_pets, file=tmp_path/'file', other=tmp_path/'other.pth')
+    words = [w.format(**names) for w in words] + ([] if '--out' in words else ['--out', tmp_path/'out'])
+    status, _, said = typed(capsys, *words)
+    assert status == 1 and expected in said and '\n' not in said
+
+def test_all_pictures_broken(few_pets, tmp_path, capsys):
+    for f in (few_pets/'images').iterdir(): f.write_bytes(b'')
+    status, _, said = typed(capsys, 'run', '--data', few_pets, '--out', tmp_path/'out')
+    assert status == 1 and 'none of the 40 pictures' in said
+
+@pytest.mark.parametrize('words', [['run', '--epochs', 'three'], ['run', '--size', '0'], ['run', '--bs', '-1'], ['fly'], [], ['cam']])
+def test_what_cannot_be_understood_is_status_2(words, capsys):
+    status, _, said = typed(capsys, *words)
+    assert status == 2 and 'Traceback' not in said
+
+@pytest.mark.parametrize('command', ['run', 'cam', 'data', 'lab'])
+def test_help_shows_an_example(command, capsys):
+    status, said, _ = typed(capsys, command, '--help')
+    assert status == 0 and f'example: petcam {command}' in said
+
+def test_a_report_that_exists_is_not_lost(trained, monkeypatch):
+    "A run that fails while it writes leaves yesterday's report as it was"
+    from petcam import report
+    path = trained/'out'/'report.html'
+    before = path.read_text()
+    monkeypatch.setattr(report, 'report_html', lambda *a, **k: (_ for _ in ()).throw(OSError('disk full')))
+    with pytest.raises(OSError): report.write_report(path, None, [], [])
+    assert path.read_text() == before
+
+def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
+    cli.lab(tmp_path, start=False)
+    (tmp_path/'00_data.ipynb').write_text('mine')
+    cli.lab(tmp_path, start=False)
+    assert (tmp_path/'00_data.ipynb').read_text() == 'mine' and (tmp_path/'08_gradcam.ipynb').exists()
+
+def test_the_command_itself_starts():
+    out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout
+    assert 'run|cam|data|lab' in out

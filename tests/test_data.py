@@ -1,0 +1,177 @@
+"""Finding, checking, splitting, loading and downloading pictures."""
+import hashlib, http.server, io, shutil, tarfile, threading
+from pathlib import Path
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from petcam import data as module
+from petcam.data import (BadPicture, download_pets, fetch, find_folder, find_pets, get_data, is_whole, label_of, list_pictures,
+                         load_picture, split_by_rand_pct)
+
+def test_split_equals_fastais(golden):
+    for case in golden['split_v1_numpy'].values():
+        if not isinstance(case, dict) or 'valid_sha256_of_comma_joined' not in case: continue
+        train, valid = split_by_rand_pct(case['n'], case['valid_pct'], case['seed'])
+        assert hashlib.sha256(','.join(map(str, valid)).encode()).hexdigest() == case['valid_sha256_of_comma_joined']
+        assert len(train) == case['n_train'] and train[:10].tolist() == case['train_first10']
+        assert sorted([*train, *valid]) == list(range(case['n']))
+
+def test_split_leaves_numpys_own_randomness_alone():
+    np.random.seed(5); expected = np.random.rand()
+    np.random.seed(5); split_by_rand_pct(100); assert np.random.rand() == expected
+
+def test_real_photographs(real_pets, golden):
+    pets = find_pets(real_pets, quiet=True)
+    assert len(pets.files) == 940 and pets.kind == 'real' and not pets.broken
+    assert pets.trimaps == real_pets/'annotations'/'trimaps' and pets.boxes == real_pets/'annotations'/'xmls'
+    data = get_data(64, 16, path=pets)
+    assert data.classes == golden['classes_in_order'] and data.classes.index('leonberger') == 25
+    odd = [f for f in pets.files if Image.open(f).format != 'JPEG']
+    assert len(odd) == 2 and all(load_picture(f).shape[0] == 3 for f in odd)
+
+def test_listing_is_sorted_and_passes_over_what_is_no_picture(few_pets):
+    (few_pets/'images'/'stray.mat').write_bytes(b'MATLAB'); (few_pets/'images'/'.hidden_1.jpg').write_bytes(b'')
+    files, broken = list_pictures(few_pets/'images')
+    assert len(files) == 40 and not broken and files == sorted(files, key=lambda f: f.name)
+
+def test_broken_files_are_passed_over_with_a_count(few_pets, capsys):
+    whole = (few_pets/'images'/'beagle_1.jpg').read_bytes()
+    (few_pets/'images'/'beagle_2.jpg').write_bytes(whole[:len(whole)//2])
+    (few_pets/'images'/'beagle_3.jpg').write_bytes(b'')
+    data = get_data(32, 8, path=few_pets)
+    assert 'passed over 2 that cannot be read: beagle_2.jpg, beagle_3.jpg' in capsys.readouterr().out
+    assert sum(len(y) for _, y in data.train_dl) + sum(len(y) for _, y in data.valid_dl) == 38 - len(data.train_ds) % 8
+
+@pytest.mark.parametrize('format', ['JPEG', 'PNG', 'GIF', 'BMP', 'WEBP'])
+def test_every_cut_is_noticed(tmp_path, format):
+    out = io.BytesIO(); Image.fromarray(np.random.RandomState(0).randint(0, 255, (40,40,3), np.uint8)).save(out, format)
+    path, whole = tmp_path/'a_1.jpg', out.getvalue()
+    path.write_bytes(whole); assert is_whole(path)
+    path.write_bytes(whole + b'\0\0'); assert is_whole(path)      # some real files have padding behind
+    for cut in (0, 10, len(whole)//2, len(whole)*9//10):
+        path.write_bytes(whole[:cut]); assert not is_whole(path), (format, cut)
+
+def test_unreadable_picture_is_named(tmp_path):
+    (tmp_path/'x_1.jpg').write_text('hello')
+    with pytest.raises(BadPicture, match='x_1.jpg is not a picture'): load_picture(tmp_path/'x_1.jpg')
+
+def test_alpha_palette_and_grey_become_three_colours(tmp_path):
+    for mode in ('RGBA', 'P', 'L', 'CMYK', '1'):
+        suffix = 'tiff' if mode == 'CMYK' else 'png'
+        Image.new(mode, (5,4)).save(tmp_path/f'x.{suffix}')
+        assert load_picture(tmp_path/f'x.{suffix}').shape == (3,4,5)
+
+def copies(folder, n, source):
+    folder.mkdir(parents=True)
+    for i in range(n): (folder/f'pug_{i}.jpg').symlink_to(source)
+
+def test_the_order_of_the_places(few_pets, tmp_path, monkeypatch):
+    picture, kaggle, cache = few_pets/'images'/'beagle_1.jpg', tmp_path/'kaggle', tmp_path/'cache'
+    toys = tmp_path/'toys'; copies(toys/'images', 2, picture); (toys/'toypets.json').write_text('{}')
+    monkeypatch.setattr(module, 'make_toypets', lambda folder: toys)
+    monkeypatch.setenv('PETCAM_CACHE', str(cache)); monkeypatch.delenv('PETCAM_DATA', raising=False)
+    look = lambda path=None: find_pets(path, quiet=True, kaggle=kaggle)
+    assert look().kind == 'toy'
+    copies(cache/'oxford-iiit-pet'/'images', 3, picture);                               assert look().why == 'downloaded earlier'
+    copies(kaggle/'datasets'/'someone'/'the-oxfordiiit-pet-dataset'/'images'/'images', 1001, picture); assert 'Kaggle' in look().why
+    monkeypatch.setenv('PETCAM_DATA', str(few_pets));                                   assert 'PETCAM_DATA' in look().why
+    assert look(toys).kind == 'toy' and len(look(toys).files) == 2
+
+@pytest.mark.parametrize('layout', ['the-oxfordiiit-pet-dataset/images/images', 'the-oxfordiiit-pet-dataset/images', 'd/tanlikesmath/pets/images',
+    'datasets/tanlikesmath/the-oxfordiiit-pet-dataset/images', 'datasets/tanlikesmath/the-oxfordiiit-pet-dataset/images/images'])
+def test_kaggles_mount_points_and_layouts(few_pets, tmp_path, layout, monkeypatch):
+    monkeypatch.delenv('PETCAM_DATA', raising=False)
+    copies(tmp_path/'input'/layout, 1001, few_pets/'images'/'beagle_1.jpg')
+    copies(tmp_path/'input'/'other-dataset'/'x', 5, few_pets/'images'/'beagle_1.jpg')
+    trimaps = (tmp_path/'input'/layout).parent/'annotations'/'annotations'/'trimaps'; trimaps.mkdir(parents=True)
+    pets = find_pets(quiet=True, kaggle=tmp_path/'input')
+    assert pets.images == tmp_path/'input'/layout and pets.trimaps == trimaps
+
+def test_what_was_asked_for_and_is_not_there_is_an_error(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match='gone.* is not a folder'): find_pets(tmp_path/'gone')
+    with pytest.raises(FileNotFoundError, match='holds no pictures'): find_pets(tmp_path)
+    monkeypatch.setenv('PETCAM_DATA', str(tmp_path))
+    with pytest.raises(FileNotFoundError, match='PETCAM_DATA'): find_pets()
+
+def test_labels_unknown_to_training_are_left_out(few_pets):
+    _, valid = split_by_rand_pct(41)
+    names = sorted(f.name for f in (few_pets/'images').iterdir())
+    new = 'Bengal_1.jpg'
+    shutil.copy(few_pets/'images'/'beagle_1.jpg', few_pets/'images'/new)
+    at = sorted([*names, new]).index(new)
+    seed = next(s for s in range(100) if at in split_by_rand_pct(41, seed=s)[1])
+    with pytest.warns(UserWarning, match='1 validation pictures left out'): data = get_data(32, 8, path=few_pets, seed=seed)
+    assert data.classes == ['Abyssinian', 'beagle'] and len(data.valid_ds) == 7
+
+def test_a_name_without_a_label(): 
+    with pytest.raises(ValueError, match="no label in 'holiday.jpg'"): label_of('holiday.jpg')
+
+def test_seed_gives_the_same_batches(few_pets):
+    data = get_data(32, 8, path=few_pets)
+    def epoch(): torch.manual_seed(3); return list(data.train_dl)
+    for (a, ya), (b, yb) in zip(epoch(), epoch()): assert torch.equal(a, b) and torch.equal(ya, yb)
+
+def test_one_item_takes_files_pictures_and_tensors(few_pets):
+    data = get_data(32, 8, path=few_pets)
+    f = data.valid_ds.files[0]
+    for form in (f, str(f), Image.open(f), load_picture(f)): torch.testing.assert_close(data.denorm(data.one_item(form))[0], data.valid_ds[0][0])
+
+# --- downloading ---
+
+class Server(http.server.BaseHTTPRequestHandler):
+    files, asked, break_after = {}, [], None
+    def do_GET(self):
+        body, start = self.files[self.path.rsplit('/', 1)[1]], 0
+        if requested := self.headers.get('Range'): start = int(requested[6:-1])
+        self.asked.append(start)
+        if start >= len(body) and start: return self.send_error(416)
+        self.send_response(206 if start else 200); self.send_header('Content-Length', len(body)-start); self.end_headers()
+        self.wfile.write(body[start:self.break_after or None])
+    def log_message(self, *args): pass
+
+@pytest.fixture
+def server():
+    Server.files, Server.asked, Server.break_after = {}, [], None
+    s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server)
+    threading.Thread(target=s.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{s.server_port}/'
+    s.shutdown(); s.server_close()
+
+md5 = lambda b: hashlib.md5(b).hexdigest()
+
+def test_a_download_goes_on_where_it_broke_off(server, tmp_path):
+    content = bytes(range(256))*100
+    Server.files['a.bin'], Server.break_after = content, 9000
+    with pytest.raises(ConnectionError, match='is kept, try again'): fetch(server+'a.bin', tmp_path/'a.bin', md5(content), show=False)
+    assert not (tmp_path/'a.bin').exists()
+    Server.break_after = None
+    assert fetch(server+'a.bin', tmp_path/'a.bin', md5(content), show=False).read_bytes() == content
+    assert Server.asked == [0, 9000] and [f.name for f in tmp_path.iterdir()] == ['a.bin']
+    fetch(server+'a.bin', tmp_path/'a.bin', md5(content)); assert len(Server.asked) == 2          # it is there: nothing is asked
+
+def test_a_damaged_download_is_deleted_and_said(server, tmp_path):
+    Server.files['a.bin'] = b'not what was promised'
+    with pytest.raises(ConnectionError, match='arrived damaged'): fetch(server+'a.bin', tmp_path/'a.bin', md5(b'x'), show=False)
+    assert not list(tmp_path.iterdir())
+
+def packed(name, source):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w:gz') as tar: tar.add(source, name)
+    return out.getvalue()
+
+def test_download_and_unpack(server, few_pets, tmp_path, monkeypatch):
+    Server.files = {'images.tar.gz': packed('images', few_pets/'images'), 'annotations.tar.gz': packed('annotations', few_pets/'images')}
+    sums = {name: md5(body) for name, body in Server.files.items()}
+    monkeypatch.setenv('PETCAM_CACHE', str(tmp_path/'cache')); monkeypatch.delenv('PETCAM_DATA', raising=False)
+    folder = download_pets(url=server, archives=sums)
+    assert sorted(f.name for f in folder.iterdir()) == ['annotations', 'images']
+    assert len(find_pets(quiet=True, kaggle=tmp_path).files) == 40
+    download_pets(url=server, archives=sums); assert len(Server.asked) == 2
+
+def test_without_a_network_it_says_so(tmp_path):
+    with pytest.raises(ConnectionError, match='could not be downloaded'): download_pets(tmp_path, url='http://127.0.0.1:9/')
+
+def test_the_archives_are_those_that_torchvision_names():
+    from torchvision.datasets import OxfordIIITPet
+    assert {(module.PETS_URL+n, s) for n, s in module.ARCHIVES.items()} == set(OxfordIIITPet._RESOURCES)

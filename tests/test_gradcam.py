@@ -1,0 +1,170 @@
+"Promises of petcam.gradcam, each against something independent: captum, a slow full backward, a closed form."
+import copy
+import pytest, torch
+from torch import nn
+from torchvision.models import mobilenet_v2, resnet34
+from petcam.gradcam import class_maps, grad_cam, verdict
+from petcam.hooks import layers_of
+
+
+@pytest.fixture(scope='module')
+def net():
+    torch.manual_seed(0)
+    m = resnet34(num_classes=37)
+    with torch.no_grad():
+        for o in m.modules(): # batch norms that shift and scale, so that ReLUs cut something
+            if isinstance(o, nn.BatchNorm2d):
+                o.weight.uniform_(.5, 1.5); o.bias.normal_(0, .5); o.running_mean.normal_(0, .1)
+    return m.eval()
+
+@pytest.fixture(scope='module')
+def x(): return torch.randn(2, 3, 96, 80, generator=torch.Generator().manual_seed(1))
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Dropout(.5), nn.Linear(4, 5)).eval()
+
+def slow(model, name, x, ks): # full backward through every parameter of a copy, one picture at a time
+    model, maps = copy.deepcopy(model).requires_grad_(True).eval(), []
+    for xi, k in zip(x, ks):
+        seen = []
+        h = model.get_submodule(name).register_forward_hook(
+            lambda m, i, o: (seen.append(o.clone()), seen[0].retain_grad(), seen[0].clone())[-1])
+        model(xi[None])[0, k].backward()
+        h.remove()
+        a, g = seen[0].detach()[0], seen[0].grad[0]
+        maps.append(sum(g[c].mean()*a[c] for c in range(len(a))))
+    return torch.stack(maps)
+
+def close(a, b): assert a.shape == b.shape and (a - b).abs().max() <= 1e-5*b.abs().max()
+
+def state(m): # everything that a call could disturb
+    return ([(p.detach().clone(), p.grad if p.grad is None else p.grad.clone(), p.requires_grad) for p in m.parameters()],
+            [b.clone() for b in m.buffers()], [o.training for o in m.modules()], torch.get_rng_state(),
+            sum(len(o._forward_hooks) + len(o._forward_pre_hooks) + len(o._backward_hooks) for o in m.modules()))
+
+def same(a, b):
+    if torch.is_tensor(a): return torch.equal(a, b)
+    return len(a) == len(b) and all(map(same, a, b)) if isinstance(a, (list, tuple)) else a == b
+
+LAYERS = ['bn1', 'layer1.0.bn1', 'layer2.0.downsample.1', 'layer4.2.bn2', 'layer3', 'layer4']
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_equals_captum_and_a_full_backward(net, x, name):
+    from captum.attr import LayerGradCam
+    got = grad_cam(net, name, x, [3, 36])
+    close(got, slow(net, name, x, [3, 36]))
+    close(got, LayerGradCam(net, net.get_submodule(name)).attribute(x, torch.tensor([3, 36])).detach()[:, 0])
+
+def test_mobilenet_v2_equals_captum(x):
+    from captum.attr import LayerGradCam
+    torch.manual_seed(0)
+    m = mobilenet_v2(num_classes=37).eval()
+    for name in ['features.0.1', 'features.7.conv.1.1', 'features.18']:
+        close(grad_cam(m, name, x, 5), LayerGradCam(m, m.get_submodule(name)).attribute(x, 5).detach()[:, 0])
+
+def test_frozen_no_grad_and_inference_mode_give_the_same_map(net, x):
+    want, m = grad_cam(net, 'layer3', x, 4), copy.deepcopy(net)
+    for o in [m.conv1, m.layer1, m.layer2, m.layer3, m.layer4]: o.requires_grad_(False)
+    close(grad_cam(m, 'layer3', x, 4), want)
+    close(grad_cam(m.requires_grad_(False), m.layer3, x, 4), want)
+    with torch.no_grad(): close(grad_cam(net, 'layer3', x, 4), want)
+    with torch.inference_mode(): close(grad_cam(net, 'layer3', x + 0, 4).clone(), want)
+
+def test_training_mode_gives_the_map_of_eval_mode_and_stays(net, x):
+    want, m = grad_cam(net, 'layer4', x, 4), copy.deepcopy(net).train()
+    m.layer1.eval()
+    before = state(m)
+    close(grad_cam(m, 'layer4', x, 4), want)
+    assert same(before, state(m))
+
+def test_bf16_autocast_gives_a_float32_map(net, x):
+    want = grad_cam(net, 'layer4', x, 4)
+    with torch.autocast('cpu', dtype=torch.bfloat16): got = grad_cam(net, 'layer4', x, 4)
+    assert got.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([got.flatten(), want.flatten()]))[0, 1] > .99
+
+def test_the_model_the_input_and_the_random_state_stay_as_found(tiny, x):
+    tiny.train()
+    tiny(x).sum().backward() # gradients that are the caller's own
+    tiny[0].weight.requires_grad_(False)
+    before, x0 = state(tiny), x.clone()
+    grad_cam(tiny, '1', x, 2); class_maps(tiny, ['0', '2'], x); layers_of(tiny, x)
+    for bad in [lambda: grad_cam(tiny, '1', x, 9), lambda: grad_cam(tiny, '6', x, 0),
+                lambda: grad_cam(tiny, '1', x, lambda y: y.argmax(1)), lambda: grad_cam(tiny, '1', x, lambda y: 1/0)]:
+        with pytest.raises((ValueError, ZeroDivisionError)): bad()
+    with pytest.raises(RuntimeError): grad_cam(tiny, '1', x[:, :2], 0)
+    assert same(before, state(tiny)) and torch.equal(x, x0)
+
+def test_an_in_place_first_layer_does_not_change_the_input(x):
+    m, x0 = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), x.clone()
+    grad_cam(m, '1', x, 0); layers_of(m, x); class_maps(m, ['0'], x)
+    assert torch.equal(x, x0)
+
+def test_fifty_calls_leave_no_hook_and_no_graph(tiny, x):
+    maps = [grad_cam(tiny, '2', x, 0) for _ in range(50)]
+    assert state(tiny)[-1] == 0 and all(m.grad_fn is None and torch.equal(m, maps[0]) for m in maps)
+
+def test_pooling_and_linear_is_the_class_activation_map(tiny, x):
+    a, w = tiny[:3](x).detach(), tiny[6].weight.detach() # (b,c,h,w), (k,c)
+    close(grad_cam(tiny, '2', x, 3), torch.einsum('c,bchw->bhw', w[3], a)/a[0, 0].numel())
+
+def test_targets_of_every_kind(tiny, x):
+    import numpy as np
+    want = torch.cat([grad_cam(tiny, '2', x[:1], 1), grad_cam(tiny, '2', x[1:], 4)])
+    for t in [[1, 4], (1, 4), torch.tensor([1, 4]), np.array([1, 4]), lambda y: y[[0, 1], [1, 4]]]:
+        close(grad_cam(tiny, '2', x, t), want)
+    close(grad_cam(tiny, '2', x, ['b', 'e'], names=list('abcde')), want)
+    close(grad_cam(tiny, '2', x), grad_cam(tiny, '2', x, tiny(x).argmax(1)))
+    for t in [3, torch.tensor(3), np.int64(3), 'd']: close(grad_cam(tiny, '2', x, t, names=list('abcde')), grad_cam(tiny, '2', x, [3, 3]))
+    rather = grad_cam(tiny, '2', x, lambda y: y[:, 1] - y[:, 4])
+    close(rather, grad_cam(tiny, '2', x, 1) - grad_cam(tiny, '2', x, 4))
+
+def test_the_map_is_signed_and_relu_is_the_papers(tiny, x):
+    m = grad_cam(tiny, '1', x, 2)
+    assert (m < 0).any() and torch.equal(grad_cam(tiny, '1', x, 2, relu=True), m.clamp(min=0))
+
+@pytest.mark.parametrize('names', [['layer4'], ['layer1.0.bn1', 'layer3', 'layer4.2.bn2', 'layer4']])
+def test_class_maps_equal_one_call_for_each(net, x, names):
+    ks = [0, 7, 36]
+    got = class_maps(net, names, x, classes=ks)
+    assert list(got) == names
+    for n in names:
+        for j, k in enumerate(ks): close(got[n][:, j], grad_cam(net, n, x, k))
+
+def test_class_maps_of_every_class_with_modules_as_keys_on_a_frozen_model(net, x):
+    m = copy.deepcopy(net).requires_grad_(False).train()
+    got = class_maps(m, [m.layer4, 'layer4'], x[:1])
+    assert got['layer4'].shape == (1, 37, 3, 3) and m.training
+    close(got[m.layer4], got['layer4'])
+    close(got['layer4'][:, 11], grad_cam(net, 'layer4', x[:1], 11))
+
+@pytest.mark.parametrize('layer,target,says', [
+    ('1', 5, 'class 5 is out of range: the model has 5 classes, 0 to 4'), ('1', -1, 'class -1 is out of range'),
+    ('1', [1, 2, 3], '3 targets for 2 pictures'), ('1', [1], '1 targets for 2 pictures'),
+    ('1', 'pug', 'pass names='), ('7', 0, "no layer '7'"), ('6', 0, r"layer '6' gives \(2, 5\).*usable layers are 0, 1, 2"),
+    ('4', 0, r'gives \(2, 4\)'), (nn.ReLU(), 0, 'did not run'), ('1', lambda y: y.detach().sum(1), 'does not depend'),
+    ('1', lambda y: y[:1, 0], 'one number for each of the 2 pictures')])
+def test_what_cannot_be_answered_is_an_error_that_says_why(tiny, x, layer, target, says):
+    with pytest.raises(ValueError, match=says): grad_cam(tiny, layer, x, target)
+
+def test_more_errors(net, tiny, x):
+    with pytest.raises(ValueError, match="'layer1.0.relu' ran 2 times"): grad_cam(net, 'layer1.0.relu', x, 0)
+    with pytest.raises(ValueError, match="no class 'pugg'.*pug"): grad_cam(tiny, '1', x, 'pugg', names=['pug', 'beagle', 'c', 'd', 'e'])
+    with pytest.raises(ValueError, match=r'x\[None\]'): grad_cam(tiny, '1', x[0], 0)
+    with pytest.raises(ValueError, match='1 values that are not finite'): grad_cam(tiny, '1', torch.where(x == x.max(), torch.nan, x), 0)
+    with pytest.raises(TypeError, match='whole number or a name, got 1.5'): grad_cam(tiny, '1', x, 1.5)
+    with pytest.raises(ValueError, match='out of range'): class_maps(tiny, ['1'], x, classes=[5])
+    with pytest.raises(ValueError, match='expected logits'): grad_cam(tiny[:3], '1', x, 0)
+    with torch.inference_mode(): made = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(ValueError, match='inference_mode'): grad_cam(made, '0', x, 0)
+
+def test_verdict_on_the_lessons_own_logits():
+    y = torch.full((37,), -1.5)
+    y[15], y[25], y[0] = 3., 1., 2.
+    v = verdict(y, 25)
+    p = torch.tensor([3., 1., 2.] + [-1.5]*34).softmax(0)
+    assert (v.rank, v.of, v.top) == (3, 37, 'class 15') and abs(v.probability - p[1]) < 1e-6
+    assert 'the model says class 15' in str(v) and 'says' not in str(verdict(y, 15))

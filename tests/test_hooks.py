@@ -1,0 +1,106 @@
+"Promises of petcam.hooks: what is kept is what the layer gave, and the model stays as it was found."
+import pytest, torch
+from torch import nn
+from torchvision.models import resnet34
+from petcam.hooks import as_found, find_layer, hook_output, layers_of, watch
+
+
+def hooks(model): return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
+
+def tiny():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Dropout(.5), nn.Linear(4, 5)).eval()
+
+@pytest.fixture
+def x(): return torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(1))
+
+def test_watch_keeps_what_the_layer_gave_although_it_is_overwritten(x):
+    m = tiny()
+    with torch.no_grad(): want, out = m[1](m[0](x)), m(x)
+    with watch(m[1]) as kept: y = m(x)
+    assert (want < 0).any()                      # so the in-place ReLU does change it
+    assert torch.equal(kept[0], want)
+    assert torch.equal(y, out)                   # and watching does not change the answer
+    assert kept[0].is_leaf and kept[0].requires_grad
+
+@pytest.mark.parametrize('name', ['bn1', 'layer1.0.bn1', 'layer1.0.bn2', 'layer3.2.bn2', 'layer4.2.bn2', 'layer4'])
+def test_hook_output_on_in_place_layers_of_resnet34(name):
+    torch.manual_seed(0)
+    m, x = resnet34().eval(), torch.randn(1, 3, 64, 64)
+    layer, want = m.get_submodule(name), []
+    h = layer.register_forward_hook(lambda mod, inp, out: want.append(out.detach().clone()))
+    with torch.no_grad(): m(x)
+    h.remove()
+    with hook_output(layer) as h: m(x)
+    assert torch.equal(h.stored, want[0]) and hooks(m) == 0
+
+def test_hook_output_gradient_equals_autograd_even_when_all_is_frozen(x):
+    m = tiny()
+    a = m[1](m[0](x)).detach().requires_grad_()
+    (want,) = torch.autograd.grad(m[3:](a.relu())[0, 2], a)
+    for p in m.parameters(): p.requires_grad_(False)
+    with hook_output(m[1], grad=True) as h: m(x)[0, 2].backward()
+    assert isinstance(h.stored, list) and len(h.stored) == 1
+    torch.testing.assert_close(h.stored[0], want)
+
+def test_both_hooks_of_the_lesson_on_one_layer(x):
+    m = tiny()
+    with hook_output(m[2]) as a, hook_output(m[2], grad=True) as g: m(x)[0, 1].backward()
+    want = m[:3](x)
+    torch.testing.assert_close(a.stored, want)
+    torch.testing.assert_close(g.stored[0][0], m[6].weight[1][:, None, None].expand_as(want[0])/(7*9))
+
+@pytest.mark.parametrize('hook', [watch, hook_output, lambda m: hook_output(m, grad=True)])
+def test_no_hook_stays_after_an_exception(hook, x):
+    m = tiny()
+    with pytest.raises(RuntimeError), hook(m[0]): m(x[:, :2])
+    assert hooks(m) == 0
+
+def test_remove_twice_does_no_harm(x):
+    m = tiny()
+    h = hook_output(m[0])
+    h.remove(); h.remove()
+    m(x)
+    assert h.stored is None and hooks(m) == 0
+
+def test_hook_on_a_tuple_names_what_it_got():
+    m = nn.LSTM(3, 4)
+    with pytest.raises(TypeError, match='LSTM gives a tuple'), watch(m): m(torch.zeros(2, 1, 3))
+    assert hooks(m) == 0
+
+def test_as_found_restores_each_mode_and_the_random_state():
+    m = tiny().train()
+    m[1].eval()
+    modes, state = [o.training for o in m.modules()], torch.get_rng_state()
+    with pytest.raises(KeyError), as_found(m):
+        assert not any(o.training for o in m.modules())
+        torch.rand(3)
+        raise KeyError
+    assert [o.training for o in m.modules()] == modes and torch.equal(torch.get_rng_state(), state)
+
+def test_find_layer_by_module_or_name_and_its_errors():
+    m = resnet34()
+    assert find_layer(m, 'layer4.2') is m.layer4[2] is find_layer(m, m.layer4[2])
+    with pytest.raises(ValueError, match="no layer 'layer5'.*layer4"): find_layer(m, 'layer5')
+    with pytest.raises(ValueError, match='conv1, bn1'): find_layer(m, 'zzz')
+    with pytest.raises(TypeError, match='int 4'): find_layer(m, 4)
+
+def test_layers_of_equals_a_slow_loop_and_leaves_no_trace(x):
+    m = tiny().train()
+    stats, state = m[1].running_mean.clone(), torch.get_rng_state()
+    got = layers_of(m, x)
+    want, a = {}, x
+    for n, layer in tiny().named_children():
+        a = layer(a)
+        if a.dim() == 4 and a.shape[2] > 1: want[n] = tuple(a.shape[1:])
+    assert got == want and list(got) == ['0', '1', '2']
+    assert m.training and torch.equal(m[1].running_mean, stats) and torch.equal(torch.get_rng_state(), state)
+    assert hooks(m) == 0
+
+def test_layers_of_resnet34_in_order_and_without_what_runs_twice():
+    m = resnet34()
+    got = layers_of(m, torch.zeros(1, 3, 352, 352))
+    assert got['layer4'] == (512, 11, 11) and list(got)[:2] == ['conv1', 'bn1']
+    assert list(got)[-3:] == ['layer4.2.bn2', 'layer4.2', 'layer4']
+    assert 'layer1.0.relu' not in got and 'avgpool' not in got and 'fc' not in got

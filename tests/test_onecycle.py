@@ -1,0 +1,114 @@
+"""The schedule, the optimiser and the loop do what fastai v1 does; files are never half-written."""
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from petcam.data import get_data
+from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle, write_beside
+
+def test_vectors(golden):
+    for name, case in golden['one_cycle_v1'].items():
+        lrs, moms = one_cycle(case['n_steps'], case['max_lr'], pct_start=case['pct_start'])
+        rtol = 1e-8 if name.startswith('e_') else 1e-12           # case e was printed with fewer digits
+        np.testing.assert_allclose(lrs, case['lr_per_step'], rtol=rtol, err_msg=name)
+        np.testing.assert_allclose(moms, case['mom_per_step'], rtol=1e-12, err_msg=name)
+
+def test_real_stages(golden):
+    for name, case in golden['one_cycle_v1_real_stages'].items():
+        lrs, moms = one_cycle(case['n_steps'], case['max_lr'], pct_start=case['pct_start'])
+        for ours, theirs in ((lrs[0], case['first_lr']), (lrs[case['peak_step']], case['lr_at_peak']), (lrs[case['mid_rise_step']], case['lr_mid_rise'])):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(lrs[-1], case['last_lr'], rtol=1e-9, err_msg=name)   # 1 + cos(pi u) cancels near the end
+        np.testing.assert_allclose(moms[-1], case['last_mom'], rtol=1e-12)
+
+def test_lr_range(golden):
+    np.testing.assert_allclose(lr_range(slice(1e-5,1e-1), 5), golden['lr_range']['slice(1e-5,1e-1) 5 groups'], rtol=1e-12)
+    assert lr_range(1e-2, 3) == [1e-2]*3
+
+class Fixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for name, value in dict(w=2., b=-1., gamma=1., beta=0.).items(): setattr(self, name, nn.Parameter(torch.tensor(value)))
+
+def test_optimiser_equals_fastais(golden):
+    case, model = golden['optimizer_true_wd_5steps'], nn.Sequential(nn.Sequential(Fixed()), nn.Identity())
+    learn = Learner(type('D', (), dict(device=torch.device('cpu')))(), model)
+    fixed, grads = model[0][0], dict(w=[1,-.5,.25,2,0], b=[.5]*5, gamma=[-.1]*5, beta=[.2]*5)
+    for k, (lr, mom) in enumerate(zip([.1,.2,.3,.2,.1], [.95,.93,.9,.87,.85])):
+        for name, g in grads.items(): getattr(fixed, name).grad = torch.tensor(float(g[k]))
+        learn._set([lr]*3, mom, 1e-2); learn.opt.step()
+        ours = [getattr(fixed, name).item() for name in ('w','b','gamma','beta')]
+        np.testing.assert_allclose(ours, case['param_values_after_each_step_w_b_gamma_beta'][k], rtol=1e-6, atol=1e-7)
+
+def tiny_body():
+    "A body of two small convolutions"
+    return nn.Sequential(nn.Conv2d(3,8,3,2,1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8,16,3,2,1), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+
+@pytest.fixture
+def learn(few_pets, tmp_path):
+    torch.manual_seed(0)
+    data = get_data(32, 8, path=few_pets, workers=0)
+    return cnn_learner(data, tiny_body(), weights=None, model_dir=tmp_path/'models')
+
+def test_two_colours_are_learnt(few_pets, learn, capsys):
+    learn.fit_one_cycle(6, 1e-2)
+    assert learn.validate()[1] == 0
+    table = capsys.readouterr().out.strip().split('\n')
+    assert table[-7].split() == ['epoch', 'train_loss', 'valid_loss', 'error_rate', 'time'] and table[-1].split()[0] == '5'
+
+def test_validation_counts_every_picture_once(learn):
+    logits, y, losses = learn.predictions()
+    one_by_one = [nn.functional.cross_entropy(learn.model(learn.data.one_item(x)), torch.tensor([k])).item() for x, k in (learn.data.valid_ds[i] for i in range(len(y)))]
+    np.testing.assert_allclose(losses, one_by_one, rtol=1e-3, atol=1e-4)
+    assert len(y) == 8 and learn.validate()[0] == pytest.approx(np.mean(one_by_one), rel=1e-3)
+
+def test_leftover_gradients_do_not_leak(learn):
+    xb, yb = next(iter(learn.data.valid_dl))
+    learn.model.eval()
+    clean = {n: p.clone() for n, p in learn.model.named_parameters()}
+    learn._set([1e-3]*3, .9, 0); learn._step(xb, yb)
+    once = [p.clone() for p in learn.model.parameters()]
+    with torch.no_grad():
+        for n, p in learn.model.named_parameters(): p.copy_(clean[n]); p.grad = torch.full_like(p, 9.)
+    learn._renew(); learn._set([1e-3]*3, .9, 0); learn._step(xb, yb)
+    for a, b in zip(once, learn.model.parameters()): torch.testing.assert_close(a, b)
+
+def test_new_data_keeps_the_optimiser_and_unfreezing_renews_it(learn, few_pets):
+    learn.fit_one_cycle(1, 1e-3)
+    opt, moments = learn.opt, len(learn.opt.state)
+    learn.data = get_data(64, 8, path=few_pets, workers=0)
+    learn.fit_one_cycle(1, 1e-3)
+    assert learn.opt is opt and len(learn.opt.state) == moments > 0
+    learn.unfreeze()
+    assert learn.opt is not opt and not learn.opt.state
+
+def test_save_and_load(learn):
+    learn.fit_one_cycle(1, 1e-3)
+    path = learn.save('3_1e-2_0.8')
+    assert path.name == '3_1e-2_0.8.pth'
+    weights, steps = learn.model[1][4].weight.clone(), {len(s) for s in learn.opt.state.values()}
+    nn.init.zeros_(learn.model[1][4].weight); learn._renew()
+    learn.load('3_1e-2_0.8')
+    assert torch.equal(weights, learn.model[1][4].weight) and {len(s) for s in learn.opt.state.values()} == steps
+
+def test_a_file_of_other_classes_is_refused(learn):
+    learn.save('x')
+    learn.data.classes = ['cat', 'dog']
+    with pytest.raises(ValueError, match='other classes'): learn.load('x')
+
+@pytest.mark.parametrize('content', [b'', b'half a file'])
+def test_a_broken_file_is_named(learn, content):
+    learn.model_dir.mkdir(); learn.path('x').write_bytes(content)
+    with pytest.raises(ValueError, match='x.pth is not a whole file'): learn.load('x')
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    (tmp_path/'r.html').write_text('old')
+    def dies(aside):
+        open(aside, 'w').write('ne')
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): write_beside(tmp_path/'r.html', dies)
+    assert (tmp_path/'r.html').read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
+
+def test_too_few_pictures_for_a_batch(few_pets):
+    learn = cnn_learner(get_data(32, 64, path=few_pets, workers=0), tiny_body(), weights=None)
+    with pytest.raises(ValueError, match='32 training pictures do not fill one batch of 64'): learn.fit_one_cycle(1)
