@@ -78,16 +78,15 @@ def load_trained(path):
     fit_state(model, state['model'], path)
     return model.eval(), about
 
-def cam(pictures, model='build/models/2_1e-6_1e-4.pth', cls=None, layer='0', out=None)->list[Path]: # the pictures written
+def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=None)->list[Path]: # the pictures written
     "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     import torch
     from PIL import Image
     from petcam.augment import get_transforms
-    from petcam.data import denormalize, load_picture, normalize, unknown
+    from petcam.data import denormalize, load_picture, normalize, unknown, write_beside
     from petcam.gradcam import grad_cam, verdict
     from petcam.heatmap import describe, overlay
-    from petcam.onecycle import write_beside
     net, about = load_trained(model)
     classes, prepare = about['classes'], get_transforms()[1]
     if cls is not None and cls not in classes: raise Usage(unknown('class', cls, classes))
@@ -141,14 +140,14 @@ def _parser():
     c.add_argument('--weights', default='auto', metavar='imagenet|toy|none|PATH', help='where training starts (default: what suits the data)')
     c.add_argument('--size', type=_positive, help='side of the large pictures of stage three, in pixels')
     c.add_argument('--bs', type=_positive, default=16, help='pictures in a batch (default: 16)')
-    c.add_argument('--epochs', type=_epochs, metavar='N[,N,N]', help='epochs of each stage (default: 3,2,2)')
+    c.add_argument('--epochs', type=_epochs, metavar='N[,N,N]', help='epochs of each stage (default: 3,2,2 for photographs)')
     c.add_argument('--out', default='build', metavar='DIR', help='where the report and the network go (default: build)')
     c.add_argument('--seed', type=int, default=0, help='for all random numbers (default: 0)')
     c = command('cam', 'draw where a trained network sees a class in pictures', 'petcam cam cat.jpg --class Abyssinian --out map.png')
     c.add_argument('pictures', nargs='+', metavar='PICTURE')
     c.add_argument('--class', dest='cls', metavar='NAME', help='the class to look for (default: what the network says)')
     c.add_argument('--layer', default='0', metavar='NAME', help='the layer to look at (default: 0, the whole body)')
-    c.add_argument('--model', default='build/models/2_1e-6_1e-4.pth', metavar='FILE', help='what `petcam run` has trained')
+    c.add_argument('--model', default='build/models/stage-3.pth', metavar='FILE', help='what `petcam run` has trained')
     c.add_argument('--out', metavar='FILE', help='the PNG to write, or a folder (default: PICTURE-CLASS.png here)')
     c = command('data', 'say which pictures are used, and get the real ones', 'petcam data --download')
     c.add_argument('path', nargs='?', help='a folder to look at, or to download into')

@@ -6,12 +6,12 @@
 __all__ = ['SUFFIXES', 'ENDINGS', 'LABEL', 'HOW_TO_GET_REAL_ONES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'LESSON_TFMS', 'PETS_URL',
            'ARCHIVES', 'BadPicture', 'load_picture', 'is_whole', 'list_pictures', 'cache_dir', 'find_folder', 'Pets',
            'find_pets', 'split_by_rand_pct', 'label_of', 'PetSet', 'normalize', 'denormalize', 'Loader', 'Data',
-           'unknown', 'get_device', 'get_data', 'fetch', 'download_pets']
+           'unknown', 'get_device', 'get_data', 'write_beside', 'fetch', 'download_pets']
 
 # %% ../nbs/00_data.ipynb #c002
 import hashlib, os, re, tarfile, tempfile, urllib.error, urllib.request, warnings
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 import numpy as np
 import torch
@@ -38,10 +38,15 @@ ENDINGS = dict(JPEG=b'\xff\xd9', PNG=b'IEND\xaeB`\x82', GIF=b';')
 
 def is_whole(path:Path)->bool:
     "Can the picture in this file be read to its end?"
+    stat = Path(path).stat()
+    return _is_whole(Path(path), stat.st_size, stat.st_mtime_ns)
+
+@lru_cache(maxsize=1 << 16)
+def _is_whole(path, size, changed):   # looked at once, and again only when the file has changed
     try:
         with Image.open(path) as picture: end = ENDINGS.get(picture.format)
         with open(path, 'rb') as f:
-            f.seek(-min(16, path.stat().st_size), 2)
+            f.seek(-min(16, size), 2)
             if end and f.read().rstrip(b'\0\r\n').endswith(end): return True
         load_picture(path)
         return True
@@ -77,8 +82,8 @@ class Pets:
     images:Path          # the folder of the pictures
     kind:str             # 'real' photographs or 'toy' drawings
     why:str              # how it was found
-    files:list[Path]     # the pictures, sorted by name
-    broken:list[Path]    # files that cannot be read
+    files:list[Path]  = field(repr=False)   # the pictures, sorted by name
+    broken:list[Path] = field(repr=False)   # files that cannot be read
 
     def beside(self, name:str)->Path|None:
         "The file or folder `name` that belongs to these pictures: 'trimaps', 'xmls', or a picture's name"
@@ -169,10 +174,13 @@ class Loader:
         for xb, yb in self.dl: yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
 
 # %% ../nbs/00_data.ipynb #c045
-@dataclass
+@dataclass(repr=False)
 class Data:
     "Pictures for training and validation, all of one size"
     train_ds:PetSet; valid_ds:PetSet; classes:list[str]; bs:int; pets:Pets; device:torch.device; workers:int=2
+
+    def __repr__(self):
+        return f"Data: {len(self.train_ds)} to train, {len(self.valid_ds)} to validate, {self.c} classes, {self.size} pixels, batches of {self.bs} ({self.kind})"
 
     @property
     def c(self)->int: return len(self.classes)
@@ -232,6 +240,15 @@ def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON
                 get_device(), workers)
 
 # %% ../nbs/00_data.ipynb #c064
+def write_beside(path:Path, write):
+    "Call `write(temporary path)` and move the result to `path`, so that `path` is never half-written"
+    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    os.close(handle)
+    try: write(aside); os.chmod(aside, 0o644); os.replace(aside, path)
+    finally: Path(aside).unlink(missing_ok=True)
+
+# %% ../nbs/00_data.ipynb #c067
 PETS_URL = 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/'
 ARCHIVES = {'images.tar.gz': '5c4f3ee8e5d25df40f4fd59a7f44e54c', 'annotations.tar.gz': '95a8c909bbe2e81eed6a22bccdf3f68f'}
 
@@ -269,7 +286,7 @@ def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     os.replace(part, path)
     return path
 
-# %% ../nbs/00_data.ipynb #c065
+# %% ../nbs/00_data.ipynb #c068
 def download_pets(folder=None, url=PETS_URL, archives=ARCHIVES)->Path:
     "Download and unpack the Oxford-IIIT Pet dataset into `folder` (the cache, unless you name another)"
     folder = Path(folder or cache_dir()/'oxford-iiit-pet')

@@ -8,6 +8,7 @@ __all__ = ['grad_cam', 'Verdict', 'verdict', 'class_maps']
 # %% ../nbs/08_gradcam.ipynb #c002
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from operator import index
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
@@ -21,9 +22,10 @@ def _index(c, k, names): # one class, by index or name -> index
             near = get_close_matches(c, names, n=3, cutoff=0)
             raise ValueError(f'no class {c!r}; the nearest names are {", ".join(near)}')
         c = list(names).index(c)
-    if isinstance(c, bool) or not hasattr(c, '__index__'): raise TypeError(f'a class is a whole number or a name, got {c!r}')
-    if not 0 <= c < k: raise ValueError(f'class {c} is out of range: the model has {k} classes, 0 to {k - 1}')
-    return int(c)
+    try: i = index(c)
+    except TypeError: raise TypeError(f'a class is a whole number or a name, got {c!r}') from None
+    if not 0 <= i < k: raise ValueError(f'class {i} is out of range: the model has {k} classes, 0 to {k - 1}')
+    return i
 
 # %% ../nbs/08_gradcam.ipynb #c031
 def _logits(y):
@@ -53,7 +55,7 @@ def _ready(model, x): # eval mode, gradients on, and a copy of `x` that is free 
         got = f'{tuple(x.shape)} {x.dtype}' if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f'x must be a float batch (b,c,h,w), got {got}; one picture needs x[None]')
     if not x.isfinite().all(): raise ValueError(f'x holds {int((~x.isfinite()).sum())} values that are not finite')
-    if any(p.is_inference() for p in model.parameters()):
+    if any(o.is_inference() for o in [*model.parameters(), *model.buffers()]):
         raise ValueError('the model was made under torch.inference_mode and can have no gradients: make it outside')
     with torch.inference_mode(False), torch.enable_grad(), as_found(model): yield x.detach().clone()
 
@@ -83,7 +85,7 @@ def grad_cam(
     model:nn.Module,
     layer, # a module or its name; it must give (b,c,h,w) and run once
     x:Tensor, # (b,3,h,w), normalised
-    target=None, # class index or name, one per picture, or any function of the logits -> (b,); None: the predicted class
+    target=None, # class index or name, or one per picture, or a function of the logits -> (b,); None: what it predicts
     relu:bool=False, # keep only what speaks for the target, as in the paper
     names=None, # the class names, so that `target` may be one
 )->Tensor: # (b,h',w') of the layer's size, signed
@@ -121,7 +123,7 @@ def verdict(
     top, name = int(y.argmax()), lambda i: names[i] if names is not None else f'class {i}'
     return Verdict(name(k), float(y[k]), float(p[k]), int((y > y[k]).sum()) + 1, len(y), name(top), float(p[top]))
 
-# %% ../nbs/08_gradcam.ipynb #c080
+# %% ../nbs/08_gradcam.ipynb #c081
 def class_maps(
     model:nn.Module,
     layers, # a list of modules or names, the keys of the result
@@ -132,6 +134,9 @@ def class_maps(
 )->dict: # layer -> (b,k,h',w')
     "Grad-CAM for many classes and layers from one forward pass"
     if isinstance(layers, (str, nn.Module)): layers = [layers]
+    if isinstance(classes, (str, int)): classes = [classes]
+    if not len(layers) or (classes is not None and not len(classes)):
+        raise ValueError('no layer or no class to make maps of')
     with _ready(model, x) as x, ExitStack() as stack:
         kept = [stack.enter_context(watch(find_layer(model, l), cut=False)) for l in layers]
         y = _logits(model(x))

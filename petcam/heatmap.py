@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# %% ../nbs/07_heatmap.ipynb #c013
+# %% ../nbs/07_heatmap.ipynb #c015
 def mean_activation(
     acts:Tensor, # (b,c,h,w) or (c,h,w)
 )->Tensor: # (b,h,w) or (h,w)
@@ -21,7 +21,7 @@ def mean_activation(
     if acts.dim() not in (3, 4): raise ValueError(f'acts must be (b,c,h,w) or (c,h,w), got {tuple(acts.shape)}')
     return acts.detach().float().mean(-3)
 
-# %% ../nbs/07_heatmap.ipynb #c021
+# %% ../nbs/07_heatmap.ipynb #c023
 def upsample(
     map:Tensor, # (...,h,w)
     size, # (H,W), or one number for a square
@@ -32,7 +32,7 @@ def upsample(
     up = F.interpolate(m.reshape(-1, 1, *m.shape[-2:]), size=size, mode='bilinear', align_corners=False)
     return up.reshape(*m.shape[:-2], *size)
 
-# %% ../nbs/07_heatmap.ipynb #c032
+# %% ../nbs/07_heatmap.ipynb #c034
 def _pixels(picture): # anything picture-like -> (h,w,3) float array in [0,1]
     p = picture.detach().cpu().float().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
     whole = not picture.is_floating_point() if isinstance(picture, Tensor) else p.dtype.kind in 'iu'
@@ -50,7 +50,7 @@ def _grid(map): # one map, on the CPU
     if bad: raise ValueError(f'the map holds {bad} values that are not finite')
     return m
 
-# %% ../nbs/07_heatmap.ipynb #c033
+# %% ../nbs/07_heatmap.ipynb #c035
 def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest value, highest value
     if signed is None: signed = bool((m < 0).any())
     top = float(m.abs().max() if limit is None else limit) or 1.
@@ -59,7 +59,7 @@ def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest val
     if limit is not None: low = min(low, 0.)
     return False, matplotlib.colormaps[cmap or 'magma'], low, high if high > low else low + 1
 
-# %% ../nbs/07_heatmap.ipynb #c034
+# %% ../nbs/07_heatmap.ipynb #c036
 def overlay(
     picture, # (3,h,w) tensor in [0,1], or an (h,w,3) array or Pillow picture
     map, # (h',w') of any size
@@ -68,19 +68,24 @@ def overlay(
     signed:bool=None, # centre the colours at zero; None: if the map goes below zero
     limit:float=None, # the value of the strongest colour; None: this map's own
 )->np.ndarray: # (h,w,3) uint8
-    "The map laid over the picture; where a signed map is zero the picture stays clear"
+    "The map laid over the picture; under a signed map the picture is grey, so that colour means evidence"
     p, m = _pixels(picture), _grid(map)
     signed, colours, low, high = _colours(m, signed, cmap, limit)
     m = ((upsample(m, p.shape[:2]).numpy() - low)/(high - low)).clip(0, 1)
-    cover = alpha*(np.abs(2*m - 1)**.5 if signed else np.ones_like(m))[..., None]
-    return ((p*(1 - cover) + colours(m)[..., :3]*cover)*255).round().astype(np.uint8)
+    if signed: # one red and one blue; the stronger, the less of the picture is left
+        p = .3*p + .7*(p @ np.array([.299, .587, .114], 'f4'))[..., None]
+        cover, (red, blue) = alpha**.5*np.abs(2*m - 1)**.7, (np.array(colours(v)[:3], 'f4') for v in (.85, .15))
+        tint = np.where(m[..., None] > .5, red, blue)
+    else: cover, tint = np.full_like(m, alpha), colours(m)[..., :3].astype('f4')
+    mixed = p + (tint - p)*cover[..., None]
+    return (mixed*255).round().clip(0, 255).astype(np.uint8)
 
-# %% ../nbs/07_heatmap.ipynb #c042
+# %% ../nbs/07_heatmap.ipynb #c044
 def _colorbar(panels, colours, low, high):
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low, high), colours)
     panels[0].figure.colorbar(scale, ax=panels, shrink=.7)
 
-# %% ../nbs/07_heatmap.ipynb #c043
+# %% ../nbs/07_heatmap.ipynb #c045
 def show_heatmap(
     picture, # (3,h,w) tensor in [0,1], or an (h,w,3) array or Pillow picture
     map, # (h',w') of any size
@@ -105,7 +110,7 @@ def show_heatmap(
     if colorbar: _colorbar(list(panels), colours, low, high)
     return axs
 
-# %% ../nbs/07_heatmap.ipynb #c052
+# %% ../nbs/07_heatmap.ipynb #c054
 def _thirds(m, dim): # the share of the sum in each third
     fine = m.repeat_interleave(3, dim)
     return [float(o.sum()/fine.sum()) for o in fine.chunk(3, dim)]
@@ -120,8 +125,8 @@ def describe(
     (h, w), (r, c), pos = m.shape, divmod(int(m.argmax()), m.shape[1]), m.clamp(min=0)
     row, col = ('top', 'middle', 'bottom')[int(3*(r + .5)/h)], ('left', 'centre', 'right')[int(3*(c + .5)/w)]
     place = 'centre' if (row, col) == ('middle', 'centre') else f'{row} {col}'
-    said = (f'Strongest at the {place} (row {r + 1} of {h}, column {c + 1} of {w}). Positive evidence by thirds: ' +
-            'left {:.0%}, centre {:.0%}, right {:.0%}; '.format(*_thirds(pos, 1)) +
+    said = (f'Strongest at the {place} (row {r + 1} of {h}, column {c + 1} of {w}). ' +
+            'Of what is above zero, by thirds: left {:.0%}, centre {:.0%}, right {:.0%}; '.format(*_thirds(pos, 1)) +
             'top {:.0%}, middle {:.0%}, bottom {:.0%}.'.format(*_thirds(pos, 0)))
     if mask is None: return said
     mask = torch.as_tensor(mask).cpu().bool()

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from .data import Data
+from .data import Data, write_beside
+from .explore import explorer_fragment
 from .gradcam import grad_cam, verdict
 from .heatmap import describe, overlay
-from .onecycle import COLUMNS, Learner, write_beside
+from .onecycle import COLUMNS, Learner
 from .toypets import draw_pair
 
 # %% ../nbs/12_report.ipynb #c008
@@ -36,7 +37,7 @@ def confusion_figure(counts:torch.Tensor, classes:list[str])->Figure:
     "The confusion matrix as a picture"
     fig = Figure(figsize=(9,8), layout='constrained')
     ax = fig.subplots()
-    ax.imshow(np.where(counts > 0, np.sqrt(counts), np.nan), cmap='viridis_r')
+    ax.imshow(np.where(counts.numpy() > 0, counts.numpy()**.5, np.nan), cmap='viridis_r')
     for i, j in counts.nonzero().tolist():
         if i != j: ax.text(j, i, int(counts[i,j]), ha='center', va='center', color='crimson', fontsize=8, fontweight='bold')
     ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7); ax.set_yticks(range(len(classes)), classes, fontsize=7)
@@ -141,6 +142,9 @@ def _worst_html(learn, logits, y, losses, n):
             + picture_html(wrong.pixels, wrong.words, f'called {wrong.title}') + picture_html(true.pixels, true.words, f'it is {true.title}'))
     return '<br>'.join(blocks) or '<p>None: every validation picture was named rightly.</p>'
 
+def _explorer(learn, losses, n=3):
+    return explorer_fragment(learn, [two_animals(learn.data)[0], *(learn.data.valid_ds.files[i] for i in top_losses(losses, n))])
+
 def _pair_html(learn):
     picture, dog, cat, source = two_animals(learn.data)
     asked = [class_map(learn, picture, c) for c in (dog, cat)]
@@ -159,6 +163,7 @@ def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst
         '<h2>What was used</h2>', table_html(('', ''), facts), '<h2>Training</h2>', _stages_html(runs),
         figure_html(curves_figure(runs), 'training loss, learning rate and momentum by batch, one line for each stage'),
         '<h2>Two animals, one picture</h2><p>The same picture and the same forward pass; red speaks for the class asked about, blue against it.</p>', _pair_html(learn),
+        '<h2>Ask it yourself</h2><p>Every class and layer, for that picture and for the most surprising ones.</p>', _explorer(learn, losses),
         '<h2>Mistakes</h2>', figure_html(confusion_figure(counts, classes), f'confusion matrix of {len(classes)} classes, {wrong} pictures off the diagonal'),
         table_html(('it is', 'the network says', 'pictures'), pairs) if pairs else '',
         '<h2>The most surprising mistakes</h2>', _worst_html(learn, logits, y, losses, worst)]

@@ -29,12 +29,12 @@ def trained(tmp_path_factory):
 def test_run_writes_report_and_network(trained):
     page = (trained/'out'/'report.html').read_text()
     for part in ('What was used', 'Training', 'Two animals', 'Mistakes', 'most surprising'): assert part in page
-    assert 'http' not in page.replace('http-equiv', '') and '3_1e-2_0.8' in page and 'resnet18' in page
+    assert 'http' not in page.replace('http-equiv', '') and 'stage-1' in page and 'resnet18' in page
     assert sorted(f.name for f in (trained/'out').iterdir()) == ['models', 'report.html']          # nothing half-made is left
-    assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['2_1e-6_1e-3_0.8', '2_1e-6_1e-4', '3_1e-2_0.8']
+    assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['stage-1', 'stage-2', 'stage-3']
 
 def test_cam_draws_the_class_asked_for(trained, capsys):
-    picture, model, out = trained/'pets'/'leonberger_3.jpg', trained/'out'/'models'/'2_1e-6_1e-4.pth', trained/'maps'
+    picture, model, out = trained/'pets'/'leonberger_3.jpg', trained/'out'/'models'/'stage-3.pth', trained/'maps'
     maps = []
     for name in ('leonberger', 'Abyssinian'):
         status, said, _ = typed(capsys, 'cam', picture, '--class', name, '--model', model, '--out', out)
@@ -48,12 +48,12 @@ def test_cam_draws_the_class_asked_for(trained, capsys):
     (['--model', 'gone.pth'], 'gone.pth: no such file'),
 ])
 def test_cam_says_what_is_wrong_in_one_line(trained, capsys, more, expected):
-    model = [] if '--model' in more else ['--model', trained/'out'/'models'/'2_1e-6_1e-4.pth']
+    model = [] if '--model' in more else ['--model', trained/'out'/'models'/'stage-3.pth']
     status, _, said = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', *model, *more)
     assert status == 1 and expected in said and '\n' not in said and said.startswith('petcam: ')
 
 def test_cam_with_files_that_are_not_what_they_should_be(trained, capsys, tmp_path):
-    model = trained/'out'/'models'/'2_1e-6_1e-4.pth'
+    model = trained/'out'/'models'/'stage-3.pth'
     (tmp_path/'x.jpg').write_bytes(b'')
     for words, expected in ((['cam', tmp_path/'x.jpg', '--model', model], 'x.jpg is not a picture'),
                             (['cam', tmp_path/'gone.jpg', '--model', model], 'gone.jpg'),

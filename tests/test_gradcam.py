@@ -58,6 +58,13 @@ def test_equals_captum_and_a_full_backward(net, x, name):
     close(got, slow(net, name, x, [3, 36]))
     close(got, LayerGradCam(net, net.get_submodule(name)).attribute(x, torch.tensor([3, 36])).detach()[:, 0])
 
+def test_every_layer_of_resnet34_equals_captum(net):
+    from captum.attr import LayerGradCam
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    names = list(layers_of(net, x))
+    assert len(names) > 80
+    for n in names: close(grad_cam(net, n, x, 5), LayerGradCam(net, net.get_submodule(n)).attribute(x, 5).detach()[:, 0])
+
 def test_mobilenet_v2_equals_captum(x):
     from captum.attr import LayerGradCam
     torch.manual_seed(0)
@@ -157,6 +164,7 @@ def test_more_errors(net, tiny, x):
     with pytest.raises(ValueError, match='1 values that are not finite'): grad_cam(tiny, '1', torch.where(x == x.max(), torch.nan, x), 0)
     with pytest.raises(TypeError, match='whole number or a name, got 1.5'): grad_cam(tiny, '1', x, 1.5)
     with pytest.raises(ValueError, match='out of range'): class_maps(tiny, ['1'], x, classes=[5])
+    with pytest.raises(ValueError, match='no layer or no class'): class_maps(tiny, ['1'], x, classes=[])
     with pytest.raises(ValueError, match='expected logits'): grad_cam(tiny[:3], '1', x, 0)
     with torch.inference_mode(): made = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match='inference_mode'): grad_cam(made, '0', x, 0)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from petcam.data import get_data
-from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle, write_beside
+from petcam.data import get_data, write_beside
+from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle
 
 def test_vectors(golden):
     for name, case in golden['one_cycle_v1'].items():

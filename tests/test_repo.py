@@ -8,8 +8,8 @@ MODULES = sorted(f.stem for f in (ROOT/'petcam').glob('*.py') if not f.stem.star
 LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 
 # who may import whom: the map in CONTRIBUTING.md
-MAP = dict(toypets='', augment='', kernels='', hooks='', head='toypets', data='augment toypets', onecycle='head toypets', resize='data onecycle',
-           heatmap='hooks', gradcam='hooks', explore='data gradcam heatmap hooks onecycle', localise='data gradcam heatmap hooks toypets',
+MAP = dict(toypets='', augment='', kernels='', hooks='', head='toypets', data='augment toypets', onecycle='data head toypets', resize='data onecycle',
+           heatmap='hooks', gradcam='hooks', explore='data gradcam heatmap hooks', localise='data gradcam heatmap hooks toypets',
            report='data explore gradcam heatmap onecycle toypets', cli='augment data gradcam head heatmap onecycle report resize toypets')
 
 @pytest.mark.parametrize('name', MODULES)

@@ -1,16 +1,38 @@
-"""Run notebooks top to bottom in a fresh kernel each and store their outputs; a notebook that fails is left as it was."""
-import os, sys, time
+"""Run notebooks top to bottom in a fresh kernel each and store their outputs, small; one that fails is left as it was."""
+import base64, io, os, sys, time
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbdev.clean import nbdev_clean
+from PIL import Image
 
-for path in map(Path, sys.argv[1:]):
+def smaller(png):
+    "A figure with photographs as JPEG, any other as PNG with few colours -> its kind, its bytes in base64"
+    picture, out = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
+    drawing = picture.getcolors(2048) is not None
+    if drawing: picture.quantize(64).save(out, 'PNG', optimize=True)
+    else: picture.save(out, 'JPEG', quality=80)
+    return ('image/png' if drawing else 'image/jpeg'), base64.b64encode(out.getvalue()).decode()
+
+def tidy(notebook):
+    "Shrink the figures, and drop what is of no use without a kernel: the state of sliders, warnings of the machine"
+    notebook.metadata.pop('widgets', None)
+    for cell in notebook.cells:
+        for output in cell.get('outputs', []):
+            if 'image/png' in output.get('data', {}):
+                kind, data = smaller(output.data.pop('image/png'))
+                output.data[kind] = data
+
+def run(path):
+    "Run the notebook at `path` and store it, beside first and then in its place"
     start, notebook = time.monotonic(), nbformat.read(path, 4)
     NotebookClient(notebook, timeout=1800, resources={'metadata': {'path': str(path.parent)}}).execute()
-    notebook.metadata.pop('widgets', None)   # the state of sliders is bulky, and useless without a kernel
+    tidy(notebook)
     aside = path.with_suffix('.new')
     nbformat.write(notebook, aside)
     os.replace(aside, path)
     nbdev_clean(str(path))
     print(f"{path}: {time.monotonic()-start:.0f} s, {path.stat().st_size/1000:.0f} kB", flush=True)
+
+if __name__ == '__main__':
+    for path in map(Path, sys.argv[1:]): run(path)

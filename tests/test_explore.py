@@ -1,0 +1,250 @@
+"Promises of petcam.explore: the map on show is the right one, a step computes nothing, a page holds what was computed."
+import base64, copy, json, os, re, shutil, time
+import numpy as np
+import pytest, torch
+from PIL import Image
+from torch import nn
+from petcam.explore import CamExplorer, Kept, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
+from petcam.heatmap import describe, overlay
+from petcam.hooks import layers_of
+
+NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']
+
+def small(k=5): # a 4-d map of three sizes, in-place ReLUs, more than one stage
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 16, 3, stride=2),
+                         nn.ReLU(inplace=True), nn.Conv2d(16, 16, 3, stride=2), nn.ReLU(inplace=True),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, k)).eval()
+
+@pytest.fixture
+def model(): return small()
+
+@pytest.fixture(scope='module')
+def pictures(): return [*torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(1))]
+
+def slow(model, name, x, k): # full backward through a copy, channel by channel
+    model, seen = copy.deepcopy(model).requires_grad_(True).eval(), []
+    model.get_submodule(name).register_forward_hook(lambda m, i, o: (seen.append(o.clone()), seen[0].retain_grad(), seen[0].clone())[-1])
+    model(x)[0, k].backward()
+    a, g = seen[0].detach()[0], seen[0].grad[0]
+    return sum(g[c].mean()*a[c] for c in range(len(a)))
+
+
+def test_the_map_on_show_is_that_of_the_class_layer_and_picture(model, pictures):
+    e = CamExplorer(model, pictures, classes=NAMES)
+    for i, layer, k in [(0, '6', 0), (1, '6', 4), (1, '4', 2), (0, '2', 3), (0, '6', 1)]:
+        e.picture, e.layer, e.cls = i, layer, NAMES[k]
+        torch.testing.assert_close(e.map, slow(model, layer, e.store.item(i)[0], k), atol=1e-6, rtol=1e-4)
+        assert (e.picture, e.layer, e.cls) == (i, layer, NAMES[k])
+
+def test_a_slider_moved_changes_picture_words_and_map(model, pictures):
+    e = CamExplorer(model, pictures, classes=NAMES, cls='cat')
+    seen = set()
+    for k in range(5):
+        e.class_slider.value = k
+        seen.add((e.image.value, e.said.value, e.notes[0].value, tuple(e.map.flatten().tolist())))
+        assert NAMES[k] in e.said.value
+    assert [len(set(o)) for o in zip(*seen)] == [5, 5, 5, 5]
+    before = e.image.value
+    e.layer_slider.value = '2'
+    assert e.image.value != before and e.map.shape == layers_of(model, e.store.item(0)[0])['2'][1:]
+
+def test_starts_at_the_predicted_class_and_the_last_layer(model, pictures):
+    e = CamExplorer(model, pictures[1])
+    assert e.cls == f"class {int(model(e.store.item(0)[0]).argmax())}" and e.layer == '6' and e.verdict.rank == 1
+
+def test_a_step_on_a_known_map_runs_no_network_and_is_quick(model, pictures):
+    e, runs = CamExplorer(model, torch.rand(3, 192, 192), classes=NAMES), []
+    for layer in e.store.layers: e.layer = layer
+    handle = model.register_forward_hook(lambda *a: runs.append(1))
+    times = []
+    for k in [0, 1, 2, 3, 4]*6:
+        start = time.process_time(); e.class_slider.value = k; times.append(time.process_time() - start)
+    for layer in e.store.layers*3: e.layer_slider.value = layer
+    handle.remove()
+    assert not runs and np.median(times) <= .03
+
+def test_classes_are_computed_in_blocks():
+    model, runs = small(70), []
+    e = CamExplorer(model, torch.rand(3, 40, 40), cls=0, layers='6')
+    model.register_forward_hook(lambda *a: runs.append(1))
+    e.cls = 63; assert not runs
+    e.cls = 64; assert len(runs) == 1
+    torch.testing.assert_close(e.map, slow(model, '6', e.store.item(0)[0], 64), atol=1e-6, rtol=1e-4)
+
+@pytest.mark.parametrize('what,bad,near', [('cls', 'ow', 'owl'), ('cls', 5, '0 to 4'), ('cls', -1, '0 to 4'), ('layer', '61', '6'),
+    ('layer', nn.ReLU(), 'does not exist'), ('picture', 2, '0 to 1'), ('picture', 'pictur 2', 'picture 2'), ('alpha', 1.5, '0 to 1')])
+def test_a_wrong_value_says_what_was_expected_and_changes_nothing(model, pictures, what, bad, near):
+    e = CamExplorer(model, pictures, classes=NAMES)
+    state = lambda: (e.cls, e.layer, e.picture, e.alpha, e.image.value, e.said.value, e.map.tolist())
+    before = state()
+    with pytest.raises(ValueError, match=near): setattr(e, what, bad)
+    assert state() == before
+
+def test_an_unreadable_picture_is_named_and_the_explorer_works_on(model, pictures, tmp_path):
+    broken = tmp_path/'broken.png'; broken.write_bytes(b'no picture')
+    e = CamExplorer(model, [pictures[0], broken], classes=NAMES, cls='cat')
+    before = e.image.value
+    e.chooser.value = 1 # by hand: a message in the widget
+    assert 'broken.png' in e.said.value and e.picture == 0 and e.image.value == before
+    with pytest.raises(ValueError, match='broken.png'): e.picture = 'broken'
+    e.cls = 'hen'
+    assert 'broken.png' not in e.said.value and 'hen' in e.said.value
+    with pytest.raises(ValueError, match='broken.png'): CamExplorer(model, broken)
+
+@pytest.mark.parametrize('args,kw,said', [(([],), {}, 'no pictures'), ((torch.zeros(3, 9),), {}, 'picture 1'), (([5],), {}, 'int'),
+    ((torch.rand(3, 40, 40),), dict(classes=['a']), '5 scores, but there are 1'), ((torch.rand(3, 40, 40),), dict(layers=[]), 'usable'),
+    ((torch.rand(3, 40, 40),), dict(layers=['7']), 'layer .7. does not exist'), ((torch.rand(3, 40, 40),), dict(cls='cat'), 'nearest')])
+def test_bad_input_is_one_clear_message(model, args, kw, said):
+    with pytest.raises(ValueError, match=said): CamExplorer(model, *args, **kw)
+
+def test_pictures_of_every_kind_give_the_same_map(model, tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (48, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path/'x.png')
+    kinds = [tmp_path/'x.png', str(tmp_path/'x.png'), Image.fromarray(pixels), pixels, torch.tensor(pixels).permute(2, 0, 1)/255]
+    maps = [CamExplorer(model, o, cls=1).map for o in kinds]
+    for o in maps[1:]: torch.testing.assert_close(o, maps[0])
+
+def test_own_preparation_and_a_model_with_one_class(pictures):
+    model = small(1)
+    e = CamExplorer(model, pictures, prepare=lambda p: (2*p[None] - 1, p))
+    torch.testing.assert_close(e.map, slow(model, '6', 2*pictures[0][None] - 1, 0), atol=1e-6, rtol=1e-4)
+    assert 'rank 1 of 1' in e.words()
+
+def test_the_model_stays_as_it_was(model, pictures):
+    model.train(); model[3].eval()
+    state, modes = copy.deepcopy(model.state_dict()), [o.training for o in model.modules()]
+    e = CamExplorer(model, pictures); e.layer, e.cls, e.picture = '2', 3, 1
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and modes == [o.training for o in model.modules()]
+    assert all(p.grad is None for p in model.parameters()) and not any(o._forward_hooks for o in model.modules())
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first():
+    kept, made = Kept(limit=1000), []
+    rng = np.random.RandomState(0)
+    for key in rng.randint(0, 30, 300).tolist():
+        got = kept(key, lambda: (made.append(key), torch.full((25,), float(key)))[1]) # 100 bytes
+        assert (got == key).all() and len(kept.values) <= 10 and next(reversed(kept.values)) == key
+    assert len(made) > 100
+    assert (kept('large', lambda: torch.zeros(10**4)) == 0).all() and list(kept.values) == ['large']
+
+def test_few_maps_are_kept_in_a_small_store(model, pictures):
+    store = MapStore(model, [pictures[0]]*20, keep=3e5)
+    for i in range(20): store.map(i, '2', 0)
+    assert sum(getattr(o, 'nbytes', 0) if not isinstance(o, tuple) else sum(t.nbytes for t in o) for o in store.kept.values.values()) <= 3e5
+
+def test_stage_ends_of_known_networks():
+    from torchvision.models import mobilenet_v3_small, resnet18
+    x = torch.rand(1, 3, 96, 96)
+    assert stage_ends(layers_of(resnet18(), x)) == ['relu', 'layer1', 'layer2', 'layer3', 'layer4']
+    assert stage_ends(layers_of(mobilenet_v3_small(), x)) == ['features.0', 'features.1', 'features.3', 'features.8', 'features']
+
+def test_panels_by_hand():
+    under, m = np.full((4, 4, 3), 100, np.uint8), torch.tensor([[1., -1.], [0., 2.]])
+    p = panels(under, m, alpha=1)
+    assert p.shape == (4, 3*4 + 12, 3) and (p[:, :4] == 100).all() and (p[:, 4:10] == 255).all()
+    cells = p[:, 10:14].reshape(2, 2, 2, 2, 3).transpose(0, 2, 1, 3, 4) # each cell is one block of one colour
+    assert all((cells[r, c] == cells[r, c, 0, 0]).all() for r in range(2) for c in range(2))
+    red, blue, white, dark = (cells[r, c, 0, 0].astype(int) for r, c in [(0, 0), (0, 1), (1, 0), (1, 1)])
+    assert red[0] > red[2] and blue[2] > blue[0] and white.min() > 240 and dark.sum() < red.sum()
+    assert (p[:, 14+6:] == overlay(under, m, 1)).all()
+    for one in (panels(under, m, signed=False), panels(under, m.clamp(min=0), signed=False)): assert (one == panels(under, m, signed=False)).all()
+
+def test_settings_change_the_picture_as_they_say(model, pictures):
+    e = CamExplorer(model, pictures[0], cls=3)
+    e.alpha, e.positive = 0., True
+    assert (e.pixels()[:, -80:] == e.pixels()[:, :80]).all() # the bare picture
+    e.alpha = .5
+    assert (e.pixels() == panels(e.store.pixels(0), e.map.relu(), .5, False)).all()
+    e.positive, e.same_scale = False, True
+    top = int(model(e.store.item(0)[0]).argmax())
+    assert (e.pixels() == panels(e.store.pixels(0), e.map, .5, limit=float(slow(model, '6', e.store.item(0)[0], top).abs().max()))).all()
+
+def test_a_still_picture_where_there_is_no_front_end(model, pictures):
+    e = CamExplorer(model, pictures, classes=NAMES)
+    bundle = e._repr_mimebundle_()
+    assert bundle['application/vnd.jupyter.widget-view+json']['model_id'] == e.model_id and e.cls in bundle['text/plain']
+    import io
+    assert Image.open(io.BytesIO(base64.b64decode(bundle['image/jpeg']))).size[0] == 3*80 + 12
+
+def test_save_writes_the_picture_or_says_why_not(model, pictures, tmp_path):
+    e = CamExplorer(model, pictures, cls=2)
+    e.save(tmp_path/'new'/'x.png')
+    assert (np.asarray(Image.open(tmp_path/'new'/'x.png'))[-64:] == e.pixels()).all()
+    with pytest.raises(ValueError, match="ends with '.xyz'"): e.save(tmp_path/'x.xyz')
+    assert sorted(o.name for o in tmp_path.rglob('*')) == ['new', 'x.png'] # nothing half-written
+
+# ---------- the page with no kernel ----------
+def contents(fragment): return json.loads(re.search(r'application/json">(.*?)</script>', fragment)[1])
+
+def test_the_page_holds_the_maps_within_half_a_step(model, pictures):
+    store, data = MapStore(model, pictures, classes=NAMES), contents(explorer_fragment(model, pictures, classes=NAMES))
+    assert data['classes'] == NAMES and data['layers'] == store.layers
+    for i, p in enumerate(data['pictures']):
+        assert np.allclose(p['logits'], store.logits(i), atol=1e-4)
+        for name, o in zip(data['layers'], p['layers']):
+            q = np.frombuffer(base64.b64decode(o['maps']), np.uint8).reshape(5, o['h'], o['w'])
+            for k in range(5):
+                m, lo, hi = slow(model, name, store.item(i)[0], k).numpy(), o['lo'][k], o['hi'][k]
+                assert np.abs(lo + q[k]/255*(hi - lo) - m).max() <= (hi - lo)/510*1.01 + 1e-6
+
+def test_quantise_of_a_flat_map():
+    lo, hi, q = quantise(torch.full((2, 3, 3), 7.))
+    assert lo.tolist() == hi.tolist() == [7., 7.] and not q.any()
+
+def test_no_name_can_break_out_of_the_page_and_nothing_is_fetched(model, pictures, tmp_path):
+    evil = '</script><img src=x onerror=alert(1)>'
+    page = explorer_html(model, pictures[0], tmp_path/'x.html', title=evil, classes=[evil, *NAMES[1:]]).read_text()
+    assert evil not in page and page.count('<script') == page.count('</script>') == 2
+    assert not re.search(r'(src|href)="(?!data:)|https?://|@import|url\((?!data:)', page)
+    assert [o.name for o in tmp_path.iterdir()] == ['x.html']
+    assert len({re.search('id="(px[0-9a-f]+)"', explorer_fragment(model, pictures[0]))[1] for _ in range(3)}) == 3
+
+def test_large_layers_are_left_out_of_the_page():
+    data = contents(explorer_fragment(small(), torch.rand(3, 128, 128)))
+    assert data['layers'] == ['4', '6'] # '2' has 63 x 63 cells
+
+CHROME = os.environ.get('CHROME') or shutil.which('chromium') or shutil.which('google-chrome')
+
+@pytest.fixture(scope='module')
+def page(pictures, tmp_path_factory):
+    pw = pytest.importorskip('playwright.sync_api', reason='pip install playwright')
+    if not CHROME: pytest.skip('no browser: apt-get install chromium, or set CHROME')
+    path = explorer_html(small(), pictures, tmp_path_factory.mktemp('page')/'x.html', classes=NAMES)
+    with pw.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROME, args=['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'])
+        page = browser.new_page(viewport=dict(width=900, height=900))
+        page.asked, page.failed = [], []
+        page.on('request', lambda r: page.asked.append(r.url))
+        page.on('pageerror', lambda e: page.failed.append(str(e)))
+        page.goto(path.as_uri()); page.wait_for_selector('.px-list li')
+        yield page
+        browser.close()
+
+def test_in_a_browser_the_map_on_show_is_the_right_one(page, pictures):
+    model, rng = small(), np.random.RandomState(0)
+    store = MapStore(model, pictures, classes=NAMES)
+    for i, l, k in zip(rng.randint(0, 2, 20).tolist(), rng.randint(0, 3, 20).tolist(), rng.randint(0, 5, 20).tolist()):
+        got = page.evaluate('''async ([i, k, l]) => { const r = document.querySelector('.px').petcam; await r.show(i, k, l);
+            const m = r.map(), c = document.querySelector('.px-over');
+            return {h: m.h, w: m.w, v: [...m.v], said: document.querySelector('.px-said').textContent, size: [c.height, c.width],
+                    over: [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data],
+                    under: [...document.querySelector('.px-picture').getContext('2d').getImageData(0, 0, c.width, c.height).data]}; }''', [i, k, l])
+        m = slow(model, store.layers[l], store.item(i)[0], k)
+        shown = torch.tensor(got['v']).view(got['h'], got['w'])
+        assert (shown - m).abs().max() <= (m.max() - m.min())/500
+        rgb = lambda o: np.array(o, np.uint8).reshape(*got['size'], 4)[..., :3]
+        ours = overlay(rgb(got['under']), shown, .6, signed=True).astype(int) # our own drawing of the page's map and picture
+        assert np.abs(rgb(got['over']) - ours).max() <= 2 and got['size'] == [64, 80]
+        assert describe(shown).split('. ')[0] in got['said'] and NAMES[k] in got['said'] and store.layers[l] in got['said']
+    assert not page.failed and len([o for o in page.asked if not o.startswith('data:')]) == 1
+
+def test_in_a_browser_the_keyboard_is_enough(page):
+    page.evaluate("document.querySelector('.px').petcam.show(0, 0, 2)")
+    picture = lambda: page.evaluate("document.querySelector('.px-cells').toDataURL()")
+    seen = [picture()]
+    for control, key in [('class', 'ArrowRight'), ('layer', 'ArrowLeft'), ('class', 'End'), ('only', 'Space')]:
+        page.focus(f'.px-{control}'); page.keyboard.press(key); seen.append(picture())
+    assert len(set(seen)) == 5 and page.get_attribute('.px-class', 'aria-valuetext').startswith('owl')
+    page.focus('.px-strip input:checked'); page.keyboard.press('ArrowRight'); page.wait_for_timeout(200)
+    assert page.get_attribute('.px-picture', 'aria-label') == 'picture 2'
+    assert page.evaluate("document.documentElement.scrollWidth") <= 900

@@ -1,0 +1,46 @@
+"""What the toy run promises, on the network that the lessons train: errors, and maps that find the right animal."""
+import numpy as np
+import pytest
+import torch
+from petcam.gradcam import grad_cam
+from petcam.heatmap import upsample
+from petcam.onecycle import cnn_learner
+from petcam.resize import lesson_learner, lesson_stages
+from petcam.data import find_pets, get_data
+from petcam.toypets import BREEDS, draw_pair
+
+@pytest.fixture(scope='module')
+def toys(tmp_path_factory):
+    "The toy pets' folder, whatever PETCAM_DATA says"
+    from petcam.data import cache_dir
+    from petcam.toypets import make_toypets
+    return make_toypets(cache_dir()/'toypets')
+
+@pytest.fixture(scope='module')
+def learn(toys): return lesson_learner(path=toys)
+
+def test_at_most_five_in_a_hundred_are_wrong_and_stage_one_is_clearly_worse(learn, toys):
+    stage1, *_, stage3 = lesson_stages('toy')
+    error = learn.validate()[1]
+    early = cnn_learner(get_data(stage1.size, 16, path=toys), model_dir=learn.model_dir).load(stage1.name)
+    assert error <= .05
+    assert early.validate()[1] >= max(.1, 2*error)
+
+def prepared(learn, mask): # a mask goes the way of its picture: resized, then cut to the middle
+    return learn.data.valid_ds.prepare(torch.from_numpy(np.ascontiguousarray(mask)).float().expand(3,-1,-1))[0] > .5
+
+def test_the_peak_lies_on_the_animal_asked_for(learn):
+    "100 pictures of a cat and a dog, each asked for both"
+    cats, dogs = ([b for b in BREEDS if b[0].isupper() is cat] for cat in (True, False))
+    hits, chance = [], []
+    for seed in range(100):
+        cat, dog = cats[seed % len(cats)], dogs[seed*7 % len(dogs)]
+        left, right = (cat, dog) if seed % 2 else (dog, cat)
+        picture, *masks = draw_pair(left, right, seed=seed)
+        xb = learn.data.one_item(picture)
+        for name, mask in zip((left, right), masks):
+            m = upsample(grad_cam(learn.model, learn.model[0], xb, learn.data.class_index(name))[0].cpu(), learn.data.size)
+            inside = prepared(learn, mask)
+            hits.append(bool(inside.flatten()[m.argmax()])); chance.append(inside.float().mean().item())
+    print(f'peak on the animal asked for: {np.mean(hits):.1%} of {len(hits)}; by chance {np.mean(chance):.1%}')
+    assert np.mean(hits) >= .9 and np.mean(chance) < .5
