@@ -2,7 +2,10 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
-LESSONS := $(sort $(wildcard nbs/[0-9]*.ipynb))
+# threads that spin while they wait starve a busy machine
+export OMP_WAIT_POLICY := PASSIVE
+
+LESSONS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
 
 .PHONY: run test notebooks tests check lessons lab export clean
 

@@ -112,7 +112,7 @@ class Transforms:
 
     def draw(self)->dict:
         "One set of arguments for `change`"
-        lucky = lambda p, yes, no: yes() if torch.rand(1).item() < p else no
+        lucky = lambda p, yes, no: yes() if p and torch.rand(1).item() < p else no   # nothing is drawn where nothing can change
         m, l = self.max_warp, self.max_lighting
         return dict(
             warp       = lucky(self.p_affine,   lambda: tuple(_uniform(-m,m) for _ in range(4)), (0.,0.,0.,0.)),

@@ -40,6 +40,7 @@ def writable_folder(path)->Path:
 def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out='build', seed=0, quiet=False)->Path: # the report
     "Train the lesson's three stages and write the report: what `petcam run` does"
     out, start = writable_folder(out), time.monotonic()
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')   # threads that spin while they wait starve a busy machine
     import torch
     from petcam.data import find_pets, get_data
     from petcam.onecycle import cnn_learner
@@ -96,7 +97,7 @@ def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=Non
         target = classes.index(cls) if cls else int(logits.argmax())
         m = grad_cam(net, layer, x, target)[0]
         path = _target(out, picture, classes[target], len(pictures))
-        write_beside(path, lambda aside: Image.fromarray(overlay(denormalize(x)[0], m)).save(aside, 'PNG'))
+        write_beside(path, lambda aside: Image.fromarray(overlay(denormalize(x)[0], m, signed=True)).save(aside, 'PNG'))
         print(f"{picture}: {verdict(logits, target, classes)}\n  {describe(m)}\n  wrote {path}")
 
 def _target(out, picture, name, n):
@@ -115,7 +116,8 @@ def data(path=None, download=False):
 
 def lessons_dir()->Path:
     "Where the lessons lie: inside the installed package, or in the project's `nbs`"
-    here = Path(__file__).parent
+    import petcam
+    here = Path(petcam.__file__).parent
     return here/'lessons' if (here/'lessons').is_dir() else here.parent/'nbs'
 
 def lab(folder='petcam-lessons', start=True):

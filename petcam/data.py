@@ -96,7 +96,9 @@ class Pets:
     @property
     def boxes(self)->Path|None: return self.beside('xmls')       # the head's box, in PASCAL VOC's format
 
-    def __str__(self): return f"{len(self.files)} {self.kind} pets in {self.images} ({self.why})"
+    def __str__(self):
+        where = str(self.images).replace(str(Path.home()), '~', 1)
+        return f"{len(self.files)} {self.kind} pets in {where} ({self.why})"
 
 # %% ../nbs/00_data.ipynb #c023
 HOW_TO_GET_REAL_ONES = "the real photographs: `petcam data --download`, or name their folder with PETCAM_DATA"

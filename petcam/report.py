@@ -87,7 +87,7 @@ def class_map(learn:Learner, picture, cls, alpha=.55)->Shown:
     with torch.no_grad(): logits = learn.model(xb)
     m = grad_cam(learn.model, learn.model[0], xb, k)[0].cpu()
     seen = verdict(logits, k, learn.data.classes)
-    return Shown(overlay(learn.data.denorm(xb)[0], m, alpha), f"{seen.name}: {seen.probability:.1%}, rank {seen.rank} of {seen.of}", describe(m))
+    return Shown(overlay(learn.data.denorm(xb)[0], m, alpha, signed=True), f"{seen.name}: {seen.probability:.1%}, rank {seen.rank} of {seen.of}", describe(m))
 
 # %% ../nbs/12_report.ipynb #c018
 def two_animals(data:Data)->tuple[Image.Image,str,str,str]: # picture, class on the left, class on the right, where it is from

@@ -14,6 +14,11 @@ def smaller(png):
     else: picture.save(out, 'JPEG', quality=80)
     return ('image/png' if drawing else 'image/jpeg'), base64.b64encode(out.getvalue()).decode()
 
+def only_slider(output):
+    "Take the slider out of an output; is nothing left but its name?"
+    slider = output.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
+    return slider is not None and set(output.data) <= {'text/plain'}
+
 def tidy(notebook):
     "Shrink the figures, and drop what is of no use without a kernel: the state of sliders, warnings of the machine"
     notebook.metadata.pop('widgets', None)
@@ -22,6 +27,7 @@ def tidy(notebook):
             if 'image/png' in output.get('data', {}):
                 kind, data = smaller(output.data.pop('image/png'))
                 output.data[kind] = data
+        if cell.cell_type == 'code': cell.outputs = [o for o in cell.outputs if not only_slider(o)]
 
 def run(path):
     "Run the notebook at `path` and store it, beside first and then in its place"
