@@ -104,6 +104,7 @@ def _shrink(x, h, w, grid):
 # %% ../nbs/01_augment.ipynb #c046
 def _uniform(a, b): return a + (b-a)*torch.rand(1).item()
 
+# %% ../nbs/01_augment.ipynb #c047
 @dataclass(frozen=True)
 class Transforms:
     "How far a picture may be changed by chance; call it with a picture to change it"

@@ -59,6 +59,7 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     print(f"wrote {path} and the trained network {learn.path(stages[-1].name)}")
     return path
 
+# %% ../nbs/13_cli.ipynb #c011
 def _facts(learn, pets, seed):
     import torch, torchvision, petcam
     d = learn.data
@@ -67,7 +68,7 @@ def _facts(learn, pets, seed):
             ('batch', f"{d.bs}, on {d.device} with {torch.get_num_threads()} threads, seed {seed}"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}")]
 
-# %% ../nbs/13_cli.ipynb #c012
+# %% ../nbs/13_cli.ipynb #c013
 def load_trained(path):
     "The network in a file that a learner has saved, and what the file says about it"
     from petcam.head import create_cnn
@@ -79,22 +80,23 @@ def load_trained(path):
     fit_state(model, state['model'], path)
     return model.eval(), about
 
+# %% ../nbs/13_cli.ipynb #c014
 def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=None)->list[Path]: # the pictures written
     "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     import torch
     from PIL import Image
     from petcam.augment import get_transforms
-    from petcam.data import denormalize, load_picture, normalize, unknown, write_beside
+    from petcam.data import denormalize, index_of, load_picture, normalize, write_beside
     from petcam.gradcam import grad_cam, verdict
     from petcam.heatmap import describe, overlay
     net, about = load_trained(model)
     classes, prepare = about['classes'], get_transforms()[1]
-    if cls is not None and cls not in classes: raise Usage(unknown('class', cls, classes))
+    asked = cls and index_of(cls, classes)
     for picture in pictures:
         x = normalize(prepare(load_picture(picture), about['size']))[None]
         with torch.no_grad(): logits = net(x)
-        target = classes.index(cls) if cls else int(logits.argmax())
+        target = int(logits.argmax()) if asked is None else asked
         m = grad_cam(net, layer, x, target)[0]
         path = _target(out, picture, classes[target], len(pictures))
         write_beside(path, lambda aside: Image.fromarray(overlay(denormalize(x)[0], m, signed=True)).save(aside, 'PNG'))
@@ -105,7 +107,7 @@ def _target(out, picture, name, n):
     if out is None: return Path(default)
     return Path(out)/default if n > 1 or Path(out).is_dir() or not Path(out).suffix else Path(out)
 
-# %% ../nbs/13_cli.ipynb #c015
+# %% ../nbs/13_cli.ipynb #c017
 def data(path=None, download=False):
     "Say which pictures are used, or download the real ones: what `petcam data` does"
     from petcam.data import download_pets, find_pets, label_of
@@ -130,12 +132,11 @@ def lab(folder='petcam-lessons', start=True):
     if not find_spec('jupyterlab'): raise Usage("JupyterLab is not installed: `pip install 'jupyterlab>=4.4,<5'`, or open the lessons in any notebook program")
     subprocess.run([sys.executable, '-m', 'jupyterlab', str(folder)])
 
-# %% ../nbs/13_cli.ipynb #c018
+# %% ../nbs/13_cli.ipynb #c020
 def _parser():
     p = argparse.ArgumentParser('petcam', description='Fine-tune a network on 37 breeds of cats and dogs, and see where it looks.')
     subs = p.add_subparsers(dest='command', required=True, metavar='run|cam|data|lab')
-    def command(name, text, example):
-        return subs.add_parser(name, help=text, description=text, epilog=f'example: {example}')
+    command = lambda name, text, example: subs.add_parser(name, help=text, description=text, epilog=f'example: {example}')
     c = command('run', "train the lesson's three stages and write report.html", 'petcam run --data ~/pets --arch resnet34 --bs 16')
     c.add_argument('--data', metavar='PATH', help='a folder of pictures named like pug_12.jpg (default: what `petcam data` finds)')
     c.add_argument('--arch', metavar='NAME', help='a torchvision model (default: resnet34, or a small one for toy pets)')
@@ -155,10 +156,10 @@ def _parser():
     c.add_argument('path', nargs='?', help='a folder to look at, or to download into')
     c.add_argument('--download', action='store_true', help='download the Oxford-IIIT Pet dataset (800 MB)')
     c = command('lab', 'open the lessons in JupyterLab', 'petcam lab my-lessons')
-    c.add_argument('folder', nargs='?', default='petcam-lessons', help='where the lessons are copied to (default: petcam-lessons)')
+    c.add_argument('folder', nargs='?', default='petcam-lessons', help='where the copy goes (default: petcam-lessons)')
     return p
 
-# %% ../nbs/13_cli.ipynb #c019
+# %% ../nbs/13_cli.ipynb #c021
 def main(argv=None)->int: # exit status: 0, 1 for what cannot be done, 2 for what cannot be understood, 130 when interrupted
     "The `petcam` command"
     wishes = vars(_parser().parse_args(argv))

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'ENDINGS', 'LABEL', 'HOW_TO_GET_REAL_ONES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'LESSON_TFMS', 'PETS_URL',
-           'ARCHIVES', 'BadPicture', 'load_picture', 'is_whole', 'list_pictures', 'cache_dir', 'find_folder', 'Pets',
-           'find_pets', 'split_by_rand_pct', 'label_of', 'PetSet', 'normalize', 'denormalize', 'Loader', 'Data',
-           'unknown', 'get_device', 'get_data', 'write_beside', 'fetch', 'download_pets']
+           'ARCHIVES', 'BadPicture', 'load_picture', 'as_tensor', 'is_whole', 'list_pictures', 'cache_dir',
+           'find_folder', 'Pets', 'find_pets', 'split_by_rand_pct', 'label_of', 'PetSet', 'normalize', 'denormalize',
+           'Loader', 'index_of', 'Data', 'get_device', 'get_data', 'write_beside', 'fetch', 'download_pets']
 
 # %% ../nbs/00_data.ipynb #c002
 import hashlib, os, re, tarfile, tempfile, urllib.error, urllib.request, warnings
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 import numpy as np
@@ -31,6 +32,11 @@ def load_picture(path:str|Path)->Tensor: # (3,h,w), from 0 to 1
         with Image.open(path) as picture: pixels = np.array(picture.convert('RGB'))
     except (OSError, SyntaxError, ValueError) as e: raise BadPicture(f"{path} is not a picture that can be read ({e})") from None
     return torch.from_numpy(pixels).permute(2,0,1).float().div_(255)
+
+def as_tensor(picture:str|Path|Image.Image|Tensor)->Tensor: # (3,h,w), from 0 to 1
+    "A picture as a tensor, from a file, a Pillow picture or a tensor (which stays as it is)"
+    if isinstance(picture, Image.Image): return torch.from_numpy(np.array(picture.convert('RGB'))).permute(2,0,1)/255
+    return load_picture(picture) if isinstance(picture, (str, Path)) else picture
 
 # %% ../nbs/00_data.ipynb #c015
 SUFFIXES = '.jpg', '.jpeg', '.png', '.gif', '.bmp', '.webp'
@@ -176,6 +182,18 @@ class Loader:
         for xb, yb in self.dl: yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
 
 # %% ../nbs/00_data.ipynb #c045
+def index_of(name:str|int, valid:list[str], what='class')->int:
+    "The number of `name` among the `valid` names (a number stands for itself); a `ValueError` tells the nearest names"
+    if name in valid: return valid.index(name)
+    if not isinstance(name, str):
+        whole = hasattr(name, '__index__') and not isinstance(name, bool)
+        if whole and 0 <= name < len(valid): return int(name)
+        raise ValueError(f"{what} {name!r} does not exist; expected a name, or a number from 0 to {len(valid)-1}")
+    lower = {v.lower(): v for v in valid}
+    near = [lower[o] for o in get_close_matches(name.lower(), lower, 3, .4)] or valid[:3]
+    raise ValueError(f"{what} {name!r} does not exist; the nearest are {', '.join(near)}")
+
+# %% ../nbs/00_data.ipynb #c048
 @dataclass(repr=False)
 class Data:
     "Pictures for training and validation, all of one size"
@@ -197,30 +215,15 @@ class Data:
 
     def one_item(self, picture:str|Path|Image.Image|Tensor)->Tensor: # (1,3,size,size)
         "A batch of one, from a file, a Pillow picture or a (3,h,w) tensor, as the validation pictures are made"
-        if isinstance(picture, (str, Path)): picture = load_picture(picture)
-        if isinstance(picture, Image.Image): picture = torch.from_numpy(np.array(picture.convert('RGB'))).permute(2,0,1)/255
-        return normalize(self.valid_ds.prepare(picture)[None].to(self.device))
+        return normalize(self.valid_ds.prepare(as_tensor(picture))[None].to(self.device))
 
     def denorm(self, xb:Tensor)->Tensor: # (b,3,h,w)
         "Undo the normalising, to look at a batch"
         return denormalize(xb.detach().cpu().float())
 
-    def class_index(self, name:str|int)->int:
-        "The number of a class, from its name or number"
-        if isinstance(name, str) and name in self.classes: return self.classes.index(name)
-        if not isinstance(name, str) and 0 <= name < self.c: return int(name)
-        raise ValueError(unknown('class', name, self.classes))
+    def class_index(self, name:str|int)->int: return index_of(name, self.classes)
 
-# %% ../nbs/00_data.ipynb #c046
-def unknown(what:str, name, valid:list[str])->str:
-    "The message for a name that does not exist, with the nearest ones that do"
-    from difflib import get_close_matches
-    if not isinstance(name, str): return f"{what} {name} does not exist; expected 0 to {len(valid)-1}"
-    lower = {v.lower(): v for v in valid}
-    near = [lower[o] for o in get_close_matches(name.lower(), lower, 3, .4)] or valid[:3]
-    return f"{what} {name!r} does not exist; the nearest are {', '.join(near)}"
-
-# %% ../nbs/00_data.ipynb #c047
+# %% ../nbs/00_data.ipynb #c049
 def get_device()->torch.device:
     "The fastest device that this machine has"
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -241,16 +244,17 @@ def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON
     return Data(make(train, tfms[0]), make([i for i in valid if labels[i] in number], tfms[1]), classes, bs, pets,
                 get_device(), workers)
 
-# %% ../nbs/00_data.ipynb #c064
-def write_beside(path:Path, write):
+# %% ../nbs/00_data.ipynb #c065
+def write_beside(path:Path, write)->Path: # `path`
     "Call `write(temporary path)` and move the result to `path`, so that `path` is never half-written"
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     os.close(handle)
     try: write(aside); os.chmod(aside, 0o644); os.replace(aside, path)
     finally: Path(aside).unlink(missing_ok=True)
+    return path
 
-# %% ../nbs/00_data.ipynb #c067
+# %% ../nbs/00_data.ipynb #c068
 PETS_URL = 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/'
 ARCHIVES = {'images.tar.gz': '5c4f3ee8e5d25df40f4fd59a7f44e54c', 'annotations.tar.gz': '95a8c909bbe2e81eed6a22bccdf3f68f'}
 
@@ -268,6 +272,7 @@ def _copy(answer, f, done, show):
     if show: print()
     if done < total: raise OSError(f"it broke off after {done:,} of {total:,} bytes")
 
+# %% ../nbs/00_data.ipynb #c069
 def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     "Download `url` to `path`, going on where an earlier try stopped; the file gets its name when its checksum is right"
     path, part = Path(path), Path(f'{path}.part')
@@ -288,7 +293,7 @@ def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     os.replace(part, path)
     return path
 
-# %% ../nbs/00_data.ipynb #c068
+# %% ../nbs/00_data.ipynb #c070
 def download_pets(folder=None, url=PETS_URL, archives=ARCHIVES)->Path:
     "Download and unpack the Oxford-IIIT Pet dataset into `folder` (the cache, unless you name another)"
     folder = Path(folder or cache_dir()/'oxford-iiit-pet')

@@ -6,7 +6,7 @@
 __all__ = ['Kept', 'stage_ends', 'panels', 'MapStore', 'CamExplorer', 'quantise', 'explorer_fragment', 'explorer_html']
 
 # %% ../nbs/09_explore.ipynb #c002
-import base64, html, io, json, os, re, tempfile, uuid
+import base64, html, io, json, re, uuid
 from collections import OrderedDict
 from pathlib import Path
 import ipywidgets as W
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
-from .data import LESSON_TFMS, load_picture, normalize, unknown
+from .data import LESSON_TFMS, index_of, load_picture, normalize, write_beside
 from .gradcam import class_maps, verdict
 from .heatmap import describe, overlay
 from .hooks import as_found, layers_of
@@ -85,15 +85,6 @@ def _captioned(pixels, *lines): # the same with lines of text above
     for i, line in enumerate(lines): ImageDraw.Draw(image).text((2, 18*i + 1), line, fill=(30, 30, 30), font=font)
     return np.asarray(image)
 
-def _write(path, content): # beside and then moved, so that `path` is never half-written
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as f: f.write(content)
-        os.chmod(aside, 0o644); os.replace(aside, path)
-    finally: Path(aside).unlink(missing_ok=True)
-    return path
-
 # %% ../nbs/09_explore.ipynb #c035
 def _prepare(learn, size): # a function: picture -> (what the model eats, the picture to show)
     if hasattr(learn, 'data'):
@@ -131,10 +122,8 @@ def _layer_names(model, layers, usable): # modules or names -> names, checked
     names = {id(o): n for n, o in model.named_modules()}
     layers = [layers] if isinstance(layers, (str, nn.Module)) else layers
     layers = [names.get(id(o), repr(o)) if isinstance(o, nn.Module) else o for o in layers]
-    for o in layers:
-        if o not in usable: raise ValueError(unknown('layer', str(o), list(usable)))
     if not layers: raise ValueError(f'no layers given; the last usable ones are {", ".join(list(usable)[-4:])}')
-    return layers
+    return [list(usable)[index_of(o, list(usable), 'layer')] for o in layers]
 
 # %% ../nbs/09_explore.ipynb #c038
 class _Computes:
@@ -211,10 +200,7 @@ class _State:
     def _choose(self, what, name, slider, names): # the value of `slider` that `name` stands for
         if isinstance(name, nn.Module):
             name = next((n for n, o in self.store.model.named_modules() if o is name), repr(name))
-        if isinstance(name, str) and name in names: name = names.index(name)
-        whole = not isinstance(name, (str, bool)) and hasattr(name, '__index__')
-        if whole and 0 <= name < len(names): return slider.options[name][1]
-        raise ValueError(unknown(what, name, names))
+        return slider.options[index_of(name, names, what)][1]
 
     def _named(self, what): # the slider of that name, and its choices
         return {'class': (self.class_slider, self.store.classes), 'layer': (self.layer_slider, self.store.layers),
@@ -313,7 +299,7 @@ class _Leaves:
         path = Path(path)
         if (format := Image.registered_extensions().get(path.suffix.lower())) is None:
             raise ValueError(f'{path.name} ends with {path.suffix!r}; expected a kind of picture, such as .png or .jpg')
-        return _write(path, _file(self._still(most=10**6), format))
+        return write_beside(path, lambda aside: Path(aside).write_bytes(_file(self._still(most=10**6), format)))
 
     def words(self)->str:
         "What is on show, in words"
@@ -646,4 +632,4 @@ def explorer_html(
 )->Path:
     "Write the explorer as one file that needs no kernel and no network"
     page = _filled(_PAGE, TITLE=html.escape(title), BODY=explorer_fragment(learn, pictures, **kw))
-    return _write(path, page.encode())
+    return write_beside(path, lambda aside: Path(aside).write_text(page, encoding='utf-8'))

@@ -172,5 +172,4 @@ def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst
 def write_report(path, learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst=6)->Path:
     "Write the report beside `path` and move it into place"
     page = report_html(learn, runs, facts, worst)
-    write_beside(path, lambda aside: Path(aside).write_text(page, encoding='utf-8'))
-    return Path(path)
+    return write_beside(path, lambda aside: Path(aside).write_text(page, encoding='utf-8'))

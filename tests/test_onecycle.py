@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 from petcam.data import get_data, write_beside
-from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle
+from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle, set_rates, train_step
 
 def test_vectors(golden):
     for name, case in golden['one_cycle_v1'].items():
@@ -66,11 +66,12 @@ def test_leftover_gradients_do_not_leak(learn):
     xb, yb = next(iter(learn.data.valid_dl))
     learn.model.eval()
     clean = {n: p.clone() for n, p in learn.model.named_parameters()}
-    learn._set([1e-3]*3, .9, 0); learn._step(xb, yb)
+    def step(): set_rates(learn.opt, [1e-3]*3, .9, 0); train_step(learn.model, learn.opt, learn.loss_func, xb, yb)
+    step()
     once = [p.clone() for p in learn.model.parameters()]
     with torch.no_grad():
         for n, p in learn.model.named_parameters(): p.copy_(clean[n]); p.grad = torch.full_like(p, 9.)
-    learn._renew(); learn._set([1e-3]*3, .9, 0); learn._step(xb, yb)
+    learn._renew(); step()
     for a, b in zip(once, learn.model.parameters()): torch.testing.assert_close(a, b)
 
 def test_new_data_keeps_the_optimiser_and_unfreezing_renews_it(learn, few_pets):
