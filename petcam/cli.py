@@ -33,7 +33,7 @@ def writable_folder(path)->Path:
         path.mkdir(parents=True, exist_ok=True)
         probe = path/f'.petcam-{os.getpid()}'
         probe.touch(); probe.unlink()
-    except OSError as e: raise Usage(f"--out {path}: cannot write there ({e.strerror or e})") from None
+    except OSError as e: raise Usage(f"{path}: cannot write there ({e.strerror or e})") from None
     return path
 
 # %% ../nbs/13_cli.ipynb #c010
@@ -99,6 +99,7 @@ def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=Non
         target = int(logits.argmax()) if asked is None else asked
         m = grad_cam(net, layer, x, target)[0]
         path = _target(out, picture, classes[target], len(pictures))
+        writable_folder(path.parent)
         write_beside(path, lambda aside: Image.fromarray(overlay(denormalize(x)[0], m, signed=True)).save(aside, 'PNG'))
         print(f"{picture}: {verdict(logits, target, classes)}\n  {describe(m)}\n  wrote {path}")
 

@@ -158,13 +158,15 @@ class MapStore(_Computes):
         learn, # a learner, or any `nn.Module` that gives logits (b,k)
         pictures, # one or several: files, Pillow pictures, (3,h,w) tensors from 0 to 1, (h,w,3) uint8 arrays
         classes=None, # the names of the classes; None: the learner's
+        titles=None, # the names of the pictures; None: their files' names
         layers=None, # names or modules, 'all', or None: the ends of the body's stages
         size:int=None, # for a model with no learner: resize and cut the pictures to this square
         prepare=None, # your own: (3,h,w) from 0 to 1 -> (what the model eats (1,c,h,w), what to show (3,h,w))
         keep:float=2e8, # bytes of maps that are kept
     ):
         self.model, self.pictures, self.kept = getattr(learn, 'model', learn), _listed(pictures), Kept(keep)
-        self.titles = [_called(p, i) for i, p in enumerate(self.pictures)]
+        self.titles = list(titles or (_called(p, i) for i, p in enumerate(self.pictures)))
+        if len(self.titles) != len(self.pictures): raise ValueError(f'{len(self.pictures)} pictures, but {len(self.titles)} titles')
         self.prepare = prepare or _prepare(learn, size)
         k, usable = len(self.logits(0)), layers_of(self.model, self.item(0)[0])
         if not usable: raise ValueError(f'no layer of this {type(self.model).__name__} gives a map (b,c,h,w)')

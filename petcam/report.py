@@ -122,7 +122,7 @@ def table_html(head, rows)->str:
 
 # %% ../nbs/12_report.ipynb #c023
 STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.15rem .8rem;text-align:right;border-bottom:1px solid #8884}td:first-child,th:first-child{text-align:left}
+table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto;font-variant-numeric:tabular-nums}td,th{padding:.15rem .8rem;text-align:left;border-bottom:1px solid #8884}
 figure{display:inline-block;margin:.4rem;vertical-align:top;width:240px}figcaption{font-size:.85rem}img{max-width:100%;height:auto;border-radius:4px;background:#fff}
 .kind{padding:.5rem 1rem;border-left:4px solid #d97706;background:#d9770618}"""
 
@@ -133,6 +133,7 @@ def _stages_html(runs):
     rows = [(run.name, f'{run.size} px', r[0], *(f'{v:.4f}' for v in r[1:4]), f'{r[4]:.0f} s') for run in runs for r in run.rows]
     return table_html(('stage', 'pictures', *COLUMNS), rows)
 
+# %% ../nbs/12_report.ipynb #c024
 def _worst_html(learn, logits, y, losses, n):
     blocks = []
     for i in (i for i in top_losses(losses, n) if logits[i].argmax() != y[i]):
@@ -143,7 +144,8 @@ def _worst_html(learn, logits, y, losses, n):
     return '<br>'.join(blocks) or '<p>None: every validation picture was named rightly.</p>'
 
 def _explorer(learn, losses, n=3):
-    return explorer_fragment(learn, [two_animals(learn.data)[0], *(learn.data.valid_ds.files[i] for i in top_losses(losses, n))])
+    worst = [learn.data.valid_ds.files[i] for i in top_losses(losses, n)]
+    return explorer_fragment(learn, [two_animals(learn.data)[0], *worst], titles=['two animals', *(f.stem for f in worst)])
 
 def _pair_html(learn):
     picture, dog, cat, source = two_animals(learn.data)
@@ -152,7 +154,7 @@ def _pair_html(learn):
     return picture_html((seen*255).byte().permute(1,2,0).numpy(), f'a picture with two animals, {source}', source) \
         + ''.join(picture_html(o.pixels, o.words, html.escape(o.title)) for o in asked) + f'<p>{"<br>".join(f"<b>{o.title}</b>: {html.escape(o.words)}" for o in asked)}</p>'
 
-# %% ../nbs/12_report.ipynb #c024
+# %% ../nbs/12_report.ipynb #c025
 def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst=6)->str:
     "The whole report as one page"
     logits, y, losses = learn.predictions()

@@ -9,6 +9,7 @@ __all__ = ['PLANS', 'activation_floats', 'Stage', 'lesson_stages', 'run_stages',
 import hashlib
 from dataclasses import dataclass, replace
 import torch
+from . import __version__
 from .data import cache_dir, find_pets, get_data
 from .onecycle import Learner, cnn_learner
 
@@ -40,8 +41,8 @@ PLANS = dict(
             Stage('stage-2', 224, False, 2, slice(1e-6, 1e-3), .8),
             Stage('stage-3', 352, False, 2, slice(1e-6, 1e-4), .3)],
     toy  = [Stage('stage-1',  96, True,  3, slice(1e-2),       .8),
-            Stage('stage-2',  96, False, 3, slice(3e-4, 3e-3), .8),
-            Stage('stage-3', 176, False, 4, slice(3e-4, 3e-3), .3)])
+            Stage('stage-2',  96, False, 2, slice(3e-4, 3e-3), .8),
+            Stage('stage-3', 176, False, 2, slice(3e-4, 3e-3), .3)])
 
 def lesson_stages(kind='real', size=None, epochs=None)->list[Stage]: # size: of the large pictures; epochs: of each stage
     "The lesson's three stages, for 'real' photographs or for 'toy' pets"
@@ -64,7 +65,7 @@ def run_stages(learn:Learner, stages:list[Stage], say=print):
 # %% ../nbs/04_resize.ipynb #c023
 def _trained_here(pets, stages, arch): # a folder of its own for each kind of data, network and plan
     marker = pets.images.parent/'toypets.json'
-    what = repr((len(pets.files), stages, arch, marker.read_text() if marker.exists() else ''))
+    what = repr((__version__, len(pets.files), stages, arch, marker.read_text() if marker.exists() else ''))
     return cache_dir()/'models'/f"{pets.kind}-{arch}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
 def lesson_learner(upto=3, path=None, bs=16, seed=0)->Learner:

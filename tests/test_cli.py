@@ -57,7 +57,8 @@ def test_cam_with_files_that_are_not_what_they_should_be(trained, capsys, tmp_pa
     (tmp_path/'x.jpg').write_bytes(b'')
     for words, expected in ((['cam', tmp_path/'x.jpg', '--model', model], 'x.jpg is not a picture'),
                             (['cam', tmp_path/'gone.jpg', '--model', model], 'gone.jpg'),
-                            (['cam', trained/'pets'/'leonberger_3.jpg', '--model', tmp_path/'x.jpg'], 'x.jpg is not a whole file of weights')):
+                            (['cam', trained/'pets'/'leonberger_3.jpg', '--model', tmp_path/'x.jpg'], 'x.jpg is not a whole file of weights'),
+                            (['cam', trained/'pets'/'leonberger_3.jpg', '--model', model, '--out', tmp_path/'x.jpg'/'map.png'], 'x.jpg: cannot write there')):
         status, _, said = typed(capsys, *words)
         assert status == 1 and expected in said and '\n' not in said
 

@@ -176,6 +176,10 @@ def test_save_writes_the_picture_or_says_why_not(model, pictures, tmp_path):
 # ---------- the page with no kernel ----------
 def contents(fragment): return json.loads(re.search(r'application/json">(.*?)</script>', fragment)[1])
 
+def test_pictures_may_be_given_names(model, pictures):
+    assert CamExplorer(model, pictures, titles=['left', 'right']).chooser.options == (('left', 0), ('right', 1))
+    with pytest.raises(ValueError, match='2 pictures, but 1 titles'): CamExplorer(model, pictures, titles=['left'])
+
 def test_the_page_holds_the_maps_within_half_a_step(model, pictures):
     store, data = MapStore(model, pictures, classes=NAMES), contents(explorer_fragment(model, pictures, classes=NAMES))
     assert data['classes'] == NAMES and data['layers'] == store.layers
