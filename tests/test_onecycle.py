@@ -36,7 +36,7 @@ def test_optimiser_equals_fastais(golden):
     fixed, grads = model[0][0], dict(w=[1,-.5,.25,2,0], b=[.5]*5, gamma=[-.1]*5, beta=[.2]*5)
     for k, (lr, mom) in enumerate(zip([.1,.2,.3,.2,.1], [.95,.93,.9,.87,.85])):
         for name, g in grads.items(): getattr(fixed, name).grad = torch.tensor(float(g[k]))
-        learn._set([lr]*3, mom, 1e-2); learn.opt.step()
+        set_rates(learn.opt, [lr]*3, mom, 1e-2); learn.opt.step()
         ours = [getattr(fixed, name).item() for name in ('w','b','gamma','beta')]
         np.testing.assert_allclose(ours, case['param_values_after_each_step_w_b_gamma_beta'][k], rtol=1e-6, atol=1e-7)
 
