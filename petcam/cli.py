@@ -37,7 +37,7 @@ def writable_folder(path)->Path:
     return path
 
 # %% ../nbs/13_cli.ipynb #c010
-def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out='build', seed=0, quiet=False)->Path: # the report
+def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out='build', seed=0, precision='auto', resume=False)->Path: # the report
     "Train the lesson's three stages and write the report: what `petcam run` does"
     out, start = writable_folder(out), time.monotonic()
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')   # threads that spin while they wait starve a busy machine
@@ -49,10 +49,12 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     torch.manual_seed(seed)
     pets = find_pets(data)
     stages = lesson_stages(pets.kind, size, epochs)
-    learn = cnn_learner(get_data(stages[0].size, bs, path=pets), arch, weights=weights, model_dir=out/'models')
+    learn = cnn_learner(get_data(stages[0].size, bs, path=pets), arch, weights=weights, model_dir=out/'models', precision=precision)
+    _try_sizes(learn, stages)
     facts = _facts(learn, pets, seed)
-    if not quiet: print('\n'.join(f"{name}: {value}" for name, value in facts))
-    runs = [Run.of(stage.name, learn) for stage in run_stages(learn, stages)]
+    print('\n'.join(f"{name}: {value}" for name, value in facts))
+    plan = dict(learn.about, bs=bs, seed=seed, precision=learn.precision, pictures=len(pets.files), stages=str(stages))
+    runs = [Run.of(stage.name, stage.size, learn) for stage in run_stages(learn, stages, plan=plan, resume=resume)]
     facts.append(('time', f"{time.monotonic()-start:.0f} s"))
     path = write_report(out/'report.html', learn, runs, facts)
     print(f"\nerror of the three stages: {', '.join(f'{r.rows[-1][3]:.1%}' for r in runs)} of {len(learn.data.valid_ds)} pictures ({pets.kind})")
@@ -60,12 +62,19 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     return path
 
 # %% ../nbs/13_cli.ipynb #c011
+def _try_sizes(learn, stages): # before an hour of work, not after it
+    import torch
+    for size in sorted({s.size for s in stages}):
+        try:
+            with torch.no_grad(): learn.model.eval()(torch.zeros(2, 3, size, size, device=learn.data.device))
+        except RuntimeError as e: raise Usage(f"{learn.about['arch']} cannot take pictures of {size} pixels ({str(e).splitlines()[0]})") from None
+
 def _facts(learn, pets, seed):
     import torch, torchvision, petcam
     d = learn.data
     return [('pictures', f"{len(d.train_ds)} to train, {len(d.valid_ds)} to validate, {d.c} classes; {pets}"),
             ('network', f"{learn.about['arch']}, weights {learn.about['weights']}"),
-            ('batch', f"{d.bs}, on {d.device} with {torch.get_num_threads()} threads, seed {seed}"),
+            ('batch', f"{d.bs}, on {d.device} with {torch.get_num_threads()} threads in {learn.precision}, seed {seed}"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}")]
 
 # %% ../nbs/13_cli.ipynb #c013
@@ -81,40 +90,56 @@ def load_trained(path):
     return model.eval(), about
 
 # %% ../nbs/13_cli.ipynb #c014
-def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=None)->list[Path]: # the pictures written
-    "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
-    if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
+def _look(net, about, picture, asked, layer): # what is drawn, what is said, the name of the class
     import torch
     from PIL import Image
     from petcam.augment import get_transforms
-    from petcam.data import denormalize, index_of, load_picture, normalize, write_beside
+    from petcam.data import denormalize, load_picture, normalize
     from petcam.gradcam import grad_cam, verdict
     from petcam.heatmap import describe, overlay
-    net, about = load_trained(model)
-    classes, prepare = about['classes'], get_transforms()[1]
-    asked = cls and index_of(cls, classes)
-    for picture in pictures:
-        x = normalize(prepare(load_picture(picture), about['size']))[None]
-        with torch.no_grad(): logits = net(x)
-        target = int(logits.argmax()) if asked is None else asked
-        m = grad_cam(net, layer, x, target)[0]
-        path = _target(out, picture, classes[target], len(pictures))
-        writable_folder(path.parent)
-        write_beside(path, lambda aside: Image.fromarray(overlay(denormalize(x)[0], m, signed=True)).save(aside, 'PNG'))
-        print(f"{picture}: {verdict(logits, target, classes)}\n  {describe(m)}\n  wrote {path}")
+    x = normalize(get_transforms()[1](load_picture(picture), about['size']))[None]
+    with torch.no_grad(): logits = net(x)
+    k = int(logits.argmax()) if asked is None else asked
+    m = grad_cam(net, layer, x, k)[0]
+    drawn = Image.fromarray(overlay(denormalize(x)[0], m, signed=True))
+    return drawn, f"{picture}: {verdict(logits, k, about['classes'])}\n  {describe(m)}", about['classes'][k]
 
+# %% ../nbs/13_cli.ipynb #c015
+def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=None)->list[Path]: # the pictures written
+    "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
+    if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
+    from PIL import Image
+    from petcam.data import BadPicture, index_of, write_beside
+    format = Image.registered_extensions().get((Path(out or '').suffix or '.png').lower())
+    if format is None: raise Usage(f"--out {out}: expected the name of a picture, such as map.png, or a folder")
+    net, about = load_trained(model)
+    asked = None if cls is None else index_of(int(cls) if cls.isdigit() else cls, about['classes'])
+    if about.get('kind') == 'toy': print("this network has learnt from toy pets, drawings; what it says of photographs means little")
+    written, bad = [], []
+    for picture in pictures:
+        try: drawn, said, name = _look(net, about, picture, asked, layer)
+        except BadPicture as e: bad.append(str(e)); continue
+        path = _target(out, picture, name, len(pictures))
+        if path in written: path = path.with_stem(f'{path.stem}-{len(written)+1}')   # the same name from another folder
+        writable_folder(path.parent)
+        written.append(write_beside(path, lambda aside: drawn.save(aside, format)))
+        print(f"{said}\n  wrote {path}")
+    if bad: raise BadPicture('; '.join(bad))
+    return written
+
+# %% ../nbs/13_cli.ipynb #c016
 def _target(out, picture, name, n):
     default = f"{Path(picture).stem}-{name}.png"
     if out is None: return Path(default)
     return Path(out)/default if n > 1 or Path(out).is_dir() or not Path(out).suffix else Path(out)
 
-# %% ../nbs/13_cli.ipynb #c017
+# %% ../nbs/13_cli.ipynb #c019
 def data(path=None, download=False):
     "Say which pictures are used, or download the real ones: what `petcam data` does"
-    from petcam.data import download_pets, find_pets, label_of
+    from petcam.data import download_pets, find_pets, labelled
     if download: path = download_pets(path)
     pets = find_pets(path)
-    labels = [label_of(f) for f in pets.files]
+    files, labels = labelled(pets.files)
     print(f"{len(set(labels))} classes; trimaps: {pets.trimaps or 'none'}; head boxes: {pets.boxes or 'none'}")
 
 def lessons_dir()->Path:
@@ -133,12 +158,8 @@ def lab(folder='petcam-lessons', start=True):
     if not find_spec('jupyterlab'): raise Usage("JupyterLab is not installed: `pip install 'jupyterlab>=4.4,<5'`, or open the lessons in any notebook program")
     subprocess.run([sys.executable, '-m', 'jupyterlab', str(folder)])
 
-# %% ../nbs/13_cli.ipynb #c020
-def _parser():
-    p = argparse.ArgumentParser('petcam', description='Fine-tune a network on 37 breeds of cats and dogs, and see where it looks.')
-    subs = p.add_subparsers(dest='command', required=True, metavar='run|cam|data|lab')
-    command = lambda name, text, example: subs.add_parser(name, help=text, description=text, epilog=f'example: {example}')
-    c = command('run', "train the lesson's three stages and write report.html", 'petcam run --data ~/pets --arch resnet34 --bs 16')
+# %% ../nbs/13_cli.ipynb #c022
+def _run_options(c):
     c.add_argument('--data', metavar='PATH', help='a folder of pictures named like pug_12.jpg (default: what `petcam data` finds)')
     c.add_argument('--arch', metavar='NAME', help='a torchvision model (default: resnet34, or a small one for toy pets)')
     c.add_argument('--weights', default='auto', metavar='imagenet|toy|none|PATH', help='where training starts (default: what suits the data)')
@@ -147,6 +168,15 @@ def _parser():
     c.add_argument('--epochs', type=_epochs, metavar='N[,N,N]', help='epochs of each stage (default: 3,2,2 for photographs)')
     c.add_argument('--out', default='build', metavar='DIR', help='where the report and the network go (default: build)')
     c.add_argument('--seed', type=int, default=0, help='for all random numbers (default: 0)')
+    c.add_argument('--precision', default='auto', choices=['auto','fp32','bf16'], help='of the arithmetic (default: what is fast here)')
+    c.add_argument('--resume', action='store_true', help='go on with a run that was stopped or killed, after its last whole epoch')
+
+# %% ../nbs/13_cli.ipynb #c023
+def _parser():
+    p = argparse.ArgumentParser('petcam', description='Fine-tune a network on 37 breeds of cats and dogs, and see where it looks.')
+    subs = p.add_subparsers(dest='command', required=True, metavar='run|cam|data|lab')
+    command = lambda name, text, example: subs.add_parser(name, help=text, description=text, epilog=f'example: {example}')
+    _run_options(command('run', "train the lesson's three stages and write report.html", 'petcam run --data ~/pets --arch resnet34 --bs 16'))
     c = command('cam', 'draw where a trained network sees a class in pictures', 'petcam cam cat.jpg --class Abyssinian --out map.png')
     c.add_argument('pictures', nargs='+', metavar='PICTURE')
     c.add_argument('--class', dest='cls', metavar='NAME', help='the class to look for (default: what the network says)')
@@ -160,14 +190,14 @@ def _parser():
     c.add_argument('folder', nargs='?', default='petcam-lessons', help='where the copy goes (default: petcam-lessons)')
     return p
 
-# %% ../nbs/13_cli.ipynb #c021
+# %% ../nbs/13_cli.ipynb #c024
 def main(argv=None)->int: # exit status: 0, 1 for what cannot be done, 2 for what cannot be understood, 130 when interrupted
     "The `petcam` command"
     wishes = vars(_parser().parse_args(argv))
     command = dict(run=run, cam=cam, data=data, lab=lab)[wishes.pop('command')]
     if wishes.get('weights') == 'none': wishes['weights'] = None
     try: command(**wishes)
-    except KeyboardInterrupt: print('\nstopped', file=sys.stderr); return 130
+    except KeyboardInterrupt as e: print(f"\n{e or 'stopped'}" + '; `petcam run --resume` goes on'*(command is run), file=sys.stderr); return 130
     except (Usage, ValueError, OSError) as e:
         if os.environ.get('PETCAM_TRACEBACK'): raise
         print(f"petcam: {' '.join(str(e).split())}", file=sys.stderr); return 1

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['BATCH_NORMS', 'cut_body', 'create_body', 'AdaptiveConcatPool2d', 'create_head', 'create_cnn', 'layer_groups',
-           'set_frozen', 'summary']
+           'set_frozen', 'train_mode', 'summary']
 
 # %% ../nbs/02_head.ipynb #c002
+from difflib import get_close_matches
 from pathlib import Path
 import torch
 from torch import Tensor, nn
@@ -44,15 +45,17 @@ def _state_dict(arch, weights):
     try: state = torch.load(weights, map_location='cpu', weights_only=True)
     except Exception as e: raise ValueError(f"{weights} is not a file of weights ({type(e).__name__})") from None
     if not isinstance(state, dict): raise ValueError(f"{weights} holds a {type(state).__name__}; expected a state dict")
-    return state
+    return state.get('state_dict', state)          # some training programs wrap it
 
 # %% ../nbs/02_head.ipynb #c015
 def _load_body(net, body, state, source):
     ours = {id(t) for t in body.state_dict(keep_vars=True).values()}
     wanted = {k: t for k,t in net.state_dict(keep_vars=True).items() if id(t) in ours}
-    wrong = [k for k,t in wanted.items() if k not in state or state[k].shape != t.shape]
+    wrong = [k for k,t in wanted.items() if getattr(state.get(k), 'shape', None) != t.shape]
     if wrong: raise ValueError(f"the weights {source} do not fit: {len(wrong)} of the body's {len(wanted)} tensors are missing "
                                f"or have another shape, the first is {wrong[0]!r}")
+    broken = [k for k in wanted if not state[k].isfinite().all()]
+    if broken: raise ValueError(f"the weights {source} hold values that are not finite, in {len(broken)} tensors; the first is {broken[0]!r}")
     with torch.no_grad():
         for k,t in wanted.items(): t.copy_(state[k])
 
@@ -61,9 +64,9 @@ def create_body(arch, # the name of a torchvision model, a function that makes o
                )->nn.Module:  # (b,3,h,w) -> (b,c,h',w')
     "A network without its head"
     if isinstance(arch, nn.Module): return arch
-    if isinstance(arch, str) and arch not in models.list_models():
-        from difflib import get_close_matches
-        raise ValueError(f"arch {arch!r} does not exist; the nearest are {', '.join(get_close_matches(arch, models.list_models(), 3, 0))}")
+    names = models.list_models(module=models)   # those that classify pictures
+    if isinstance(arch, str) and arch not in names:
+        raise ValueError(f"arch {arch!r} does not exist; the nearest are {', '.join(get_close_matches(arch, names, 3, 0))}")
     net = models.get_model(arch) if isinstance(arch, str) else arch()
     body = cut_body(net)
     if weights is not None: _load_body(net, body, _state_dict(arch if isinstance(arch, str) else arch.__name__, weights), repr(str(weights)))
@@ -94,7 +97,9 @@ def create_head(nf:int, c:int, # channels of the body, classes
 def create_cnn(arch, c:int, bn_final=False, weights=None)->nn.Sequential: # (b,3,h,w) -> (b,c)
     "A body and a head: `model[0]` and `model[1]`"
     body = create_body(arch, weights)
-    with torch.no_grad(): out = body.eval()(torch.zeros(1,3,64,64, device=next(body.parameters()).device))
+    try:
+        with torch.no_grad(): out = body.eval()(torch.zeros(1,3,64,64, device=next(body.parameters()).device))
+    except Exception as e: raise ValueError(f"{arch} cannot be cut into a body and a head: its children do not run one after the other ({e})") from None
     if out.ndim != 4: raise ValueError(f"the body of {arch} returns a shape of {tuple(out.shape)}; expected (b,c,h,w)")
     return nn.Sequential(body.train(), create_head(out.shape[1], c, bn_final))
 
@@ -108,14 +113,20 @@ def layer_groups(model:nn.Sequential)->list[nn.Module]:
 # %% ../nbs/02_head.ipynb #c034
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
-def set_frozen(model:nn.Sequential, frozen=True):
-    "Freeze or free every layer of the body but the batch norms; the head is always free"
+def set_frozen(model:nn.Sequential, frozen=True, batch_norms=False):
+    "Freeze or free the body; its batch norms stay free unless `batch_norms`, and the head is always free"
     for group in layer_groups(model)[:-1]:
         for layer in group.modules():
-            if isinstance(layer, BATCH_NORMS): continue
-            for p in layer.parameters(recurse=False): p.requires_grad_(not frozen)
+            still = frozen and (batch_norms or not isinstance(layer, BATCH_NORMS))
+            for p in layer.parameters(recurse=False): p.requires_grad_(not still)
 
-# %% ../nbs/02_head.ipynb #c040
+def train_mode(model:nn.Module):
+    "Training mode, in which a batch norm that is frozen keeps its mean and spread"
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, BATCH_NORMS) and layer.affine and not layer.weight.requires_grad: layer.eval()
+
+# %% ../nbs/02_head.ipynb #c042
 def _count(m): return sum(p.numel() for p in m.parameters())
 
 @torch.no_grad()

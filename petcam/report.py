@@ -68,7 +68,7 @@ class Run:
     losses:list[float] = field(repr=False); lrs:list[float] = field(repr=False); moms:list[float] = field(repr=False)
 
     @classmethod
-    def of(cls, name:str, learn:Learner): return cls(name, learn.data.size, learn.rows, learn.losses, learn.lrs, learn.moms)
+    def of(cls, name:str, size:int, learn:Learner): return cls(name, size, **learn.history)
 
 # %% ../nbs/12_report.ipynb #c015
 def top_losses(losses:torch.Tensor, n=6)->list[int]:

@@ -806,6 +806,8 @@ def make_toypets(folder,        # where; made if need be
     if folder.exists() and not mark.exists() and any(folder.iterdir()):
         raise ValueError(f'{folder} holds files that are not toy pets: expected a new or an empty folder')
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for old in folder.parent.glob(folder.name+'.*'):       # left by a run that was killed an hour ago or more
+        if time.time()-old.stat().st_mtime > 3600: shutil.rmtree(old)
     tmp = Path(tempfile.mkdtemp(prefix=folder.name+'.', dir=folder.parent))
     try:
         for o in ('images', 'annotations/trimaps'): (tmp/o).mkdir(parents=True)

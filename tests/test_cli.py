@@ -31,7 +31,7 @@ def test_run_writes_report_and_network(trained):
     for part in ('What was used', 'Training', 'Two animals', 'Mistakes', 'most surprising'): assert part in page
     assert 'http' not in page.replace('http-equiv', '') and 'stage-1' in page and 'resnet18' in page
     assert sorted(f.name for f in (trained/'out').iterdir()) == ['models', 'report.html']          # nothing half-made is left
-    assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['stage-1', 'stage-2', 'stage-3']
+    assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['resume', 'resume-before', 'stage-1', 'stage-2', 'stage-3']
 
 def test_cam_draws_the_class_asked_for(trained, capsys):
     picture, model, out = trained/'pets'/'leonberger_3.jpg', trained/'out'/'models'/'stage-3.pth', trained/'maps'
@@ -112,3 +112,28 @@ def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
 def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout
     assert 'run|cam|data|lab' in out
+
+def test_cam_takes_a_number_and_writes_the_kind_of_picture_asked_for(trained, capsys, tmp_path):
+    model = trained/'out'/'models'/'stage-3.pth'
+    status, said, _ = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', '--class', '1', '--model', model, '--out', tmp_path/'map.jpg')
+    assert status == 0 and 'leonberger: logit' in said and 'toy' not in said
+    with Image.open(tmp_path/'map.jpg') as drawn: assert drawn.format == 'JPEG' and drawn.size == (64,64)
+
+def test_cam_draws_what_it_can_and_names_the_rest(trained, capsys, tmp_path):
+    model = trained/'out'/'models'/'stage-3.pth'
+    for name in 'ab': (tmp_path/name).mkdir(); (tmp_path/name/'x_1.jpg').write_bytes((trained/'pets'/'leonberger_3.jpg').read_bytes())
+    (tmp_path/'bad.jpg').write_bytes(b'')
+    status, said, wrong = typed(capsys, 'cam', tmp_path/'bad.jpg', tmp_path/'a'/'x_1.jpg', tmp_path/'b'/'x_1.jpg', '--class', 'leonberger', '--model', model, '--out', tmp_path/'maps')
+    assert status == 1 and 'bad.jpg is not a picture' in wrong
+    assert sorted(f.name for f in (tmp_path/'maps').iterdir()) == ['x_1-leonberger-2.png', 'x_1-leonberger.png']
+
+def test_cam_says_when_the_network_knows_only_toys(trained, capsys, tmp_path):
+    state = torch.load(trained/'out'/'models'/'stage-3.pth', weights_only=True)
+    state['about']['kind'] = 'toy'
+    torch.save(state, tmp_path/'toy.pth')
+    said = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', '--model', tmp_path/'toy.pth', '--out', tmp_path/'map.png')[1]
+    assert 'learnt from toy pets' in said
+
+def test_pictures_too_small_for_the_network_are_said_before_training(few_pets, tmp_path, capsys):
+    status, _, said = typed(capsys, 'run', '--data', few_pets, '--arch', 'alexnet', '--weights', 'none', '--size', '32', '--out', tmp_path/'out')
+    assert status == 1 and 'alexnet cannot take pictures of 32 pixels' in said

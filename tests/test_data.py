@@ -94,14 +94,15 @@ def test_what_was_asked_for_and_is_not_there_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv('PETCAM_DATA', str(tmp_path))
     with pytest.raises(FileNotFoundError, match='PETCAM_DATA'): find_pets()
 
-def test_labels_unknown_to_training_are_left_out(few_pets):
+def test_labels_unknown_to_training_are_left_out(few_pets, capsys):
     _, valid = split_by_rand_pct(41)
     names = sorted(f.name for f in (few_pets/'images').iterdir())
     new = 'Bengal_1.jpg'
     shutil.copy(few_pets/'images'/'beagle_1.jpg', few_pets/'images'/new)
     at = sorted([*names, new]).index(new)
     seed = next(s for s in range(100) if at in split_by_rand_pct(41, seed=s)[1])
-    with pytest.warns(UserWarning, match='1 validation pictures left out'): data = get_data(32, 8, path=few_pets, seed=seed)
+    data = get_data(32, 8, path=few_pets, seed=seed)
+    assert '1 validation pictures left out' in capsys.readouterr().out
     assert data.classes == ['Abyssinian', 'beagle'] and len(data.valid_ds) == 7
 
 def test_a_name_without_a_label(): 
@@ -143,7 +144,7 @@ md5 = lambda b: hashlib.md5(b).hexdigest()
 def test_a_download_goes_on_where_it_broke_off(server, tmp_path):
     content = bytes(range(256))*100
     Server.files['a.bin'], Server.break_after = content, 9000
-    with pytest.raises(ConnectionError, match='is kept, try again'): fetch(server+'a.bin', tmp_path/'a.bin', md5(content), show=False)
+    with pytest.raises(ConnectionError, match='are kept, try again'): fetch(server+'a.bin', tmp_path/'a.bin', md5(content), show=False)
     assert not (tmp_path/'a.bin').exists()
     Server.break_after = None
     assert fetch(server+'a.bin', tmp_path/'a.bin', md5(content), show=False).read_bytes() == content
@@ -175,3 +176,31 @@ def test_without_a_network_it_says_so(tmp_path):
 def test_the_archives_are_those_that_torchvision_names():
     from torchvision.datasets import OxfordIIITPet
     assert {(module.PETS_URL+n, s) for n, s in module.ARCHIVES.items()} == set(OxfordIIITPet._RESOURCES)
+
+def test_a_picture_damaged_in_the_middle_is_passed_over(few_pets):
+    path = few_pets/'images'/'beagle_99.jpg'                                # a PNG, whatever its name says
+    Image.effect_noise((64,64), 50).save(path, 'PNG')
+    whole = bytearray(path.read_bytes())
+    assert is_whole(path)
+    whole[800:1000] = bytes(200)
+    path.write_bytes(whole)
+    assert not is_whole(path) and path in find_pets(few_pets, quiet=True).broken
+
+def test_a_link_to_nowhere_is_passed_over(few_pets):
+    (few_pets/'images'/'beagle_98.jpg').symlink_to('/nowhere/at/all.jpg')
+    assert [f.name for f in find_pets(few_pets, quiet=True).broken] == ['beagle_98.jpg']
+
+def test_a_file_without_a_breed_is_passed_over_and_said(few_pets, capsys):
+    shutil.copy(few_pets/'images'/'beagle_1.jpg', few_pets/'images'/'holiday.jpg')
+    data = get_data(32, 8, path=few_pets)
+    assert len(data.train_ds)+len(data.valid_ds) == 40 and 'passed over 1 with no label' in capsys.readouterr().out
+
+def test_one_class_is_an_error(few_pets):
+    for f in (few_pets/'images').glob('beagle*'): f.unlink()
+    with pytest.raises(ValueError, match=r"all 20 pictures are of one class, \['Abyssinian'\]"): get_data(32, 8, path=few_pets)
+
+def test_a_file_that_breaks_while_training_is_named_without_a_traceback(few_pets):
+    data = get_data(32, 8, path=few_pets)
+    for f in data.train_ds.files: f.write_bytes(b'')
+    with pytest.raises(BadPicture) as e: list(data.train_dl)
+    assert 'is not a picture' in str(e.value) and 'Traceback' not in str(e.value) and '\n' not in str(e.value)

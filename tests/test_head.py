@@ -80,3 +80,24 @@ def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(monkeypatch, tmp
     def closed(*args, **kwargs): raise OSError('no network')
     monkeypatch.setattr('torch.hub.download_url_to_file', closed)
     with pytest.raises(ConnectionError, match=r'put https://.*resnet18.* into .*weights=.toy.'): create_body('resnet18', 'imagenet')
+
+@pytest.mark.parametrize('arch', ['vit_b_16', 'inception_v3'])
+def test_a_network_that_cannot_be_cut_says_so(arch):
+    with pytest.raises(ValueError, match=f'{arch} cannot be cut'): create_cnn(arch, 2)
+
+@pytest.mark.parametrize('arch', ['deeplabv3_resnet50', 'raft_small', 'r3d_18'])
+def test_only_networks_that_classify_pictures_are_offered(arch):
+    with pytest.raises(ValueError, match=f"'{arch}' does not exist; the nearest"): create_cnn(arch, 2)
+
+@pytest.mark.parametrize('value, said', [(7, 'do not fit'), (float('nan'), 'not finite')])
+def test_weights_that_hold_something_else_are_refused(tmp_path, value, said):
+    state = models.resnet18().state_dict()
+    name = 'layer1.0.conv1.weight'
+    state[name] = value if isinstance(value, int) else state[name]*value
+    torch.save(state, tmp_path/'w.pth')
+    with pytest.raises(ValueError, match=f"{said}.*{name}"): create_body('resnet18', tmp_path/'w.pth')
+
+def test_weights_that_are_wrapped_are_unwrapped(tmp_path):
+    net = models.resnet18()
+    torch.save({'state_dict': net.state_dict(), 'epoch': 3}, tmp_path/'w.pth')
+    assert torch.equal(create_body('resnet18', tmp_path/'w.pth')[0].weight, net.conv1.weight)

@@ -48,7 +48,7 @@ def tiny_body():
 def learn(few_pets, tmp_path):
     torch.manual_seed(0)
     data = get_data(32, 8, path=few_pets, workers=0)
-    return cnn_learner(data, tiny_body(), weights=None, model_dir=tmp_path/'models')
+    return cnn_learner(data, tiny_body(), weights=None, model_dir=tmp_path/'models', precision='fp32')
 
 def test_two_colours_are_learnt(few_pets, learn, capsys):
     learn.fit_one_cycle(6, 1e-2)
@@ -113,3 +113,39 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 def test_too_few_pictures_for_a_batch(few_pets):
     learn = cnn_learner(get_data(32, 64, path=few_pets, workers=0), tiny_body(), weights=None)
     with pytest.raises(ValueError, match='32 training pictures do not fill one batch of 64'): learn.fit_one_cycle(1)
+
+def test_bf16_says_what_fp32_says(few_pets, learn):
+    learn.fit_one_cycle(2, 1e-2)
+    answers = {}
+    for learn.precision in ('fp32', 'bf16'): answers[learn.precision] = learn.predictions()[0]
+    assert answers['bf16'].dtype == torch.float32 and not torch.equal(*answers.values())   # 8 bits of fraction: it does differ
+    torch.testing.assert_close(*answers.values(), rtol=0, atol=.03*float(answers['fp32'].abs().max()))
+
+def test_bf16_learns(few_pets, tmp_path):
+    torch.manual_seed(0)
+    learn = cnn_learner(get_data(32, 8, path=few_pets, workers=0), tiny_body(), weights=None, model_dir=tmp_path, precision='bf16')
+    learn.fit_one_cycle(6, 1e-2)
+    assert learn.validate()[1] == 0 and all(p.dtype == torch.float32 for p in learn.model.parameters())
+
+def test_an_unknown_precision_is_named(learn):
+    with pytest.raises(ValueError, match="precision is 'fp8'"): Learner(learn.data, learn.model, precision='fp8')
+
+def test_a_loss_that_is_no_number_stops_the_training(learn):
+    with torch.no_grad(): learn.model[0][0].weight.fill_(float('nan'))
+    with pytest.raises(ValueError, match='the loss of batch 1 in epoch 0 is nan'): learn.fit_one_cycle(1, 1e-3)
+
+def test_sparing_biases_and_norms_from_decay_is_what_torch_does(learn):
+    "One step with gradients of zero: what decays shrinks by 1-lr*wd, the rest stays"
+    spared = Learner(learn.data, learn.model, learn.model_dir, decay_all=False)
+    before = {n: p.clone() for n, p in spared.model.named_parameters()}
+    for p in spared.model.parameters(): p.grad = torch.zeros_like(p)
+    set_rates(spared.opt, [.1]*3, .9, .5); spared.opt.step()
+    for n, p in spared.model.named_parameters(): torch.testing.assert_close(p, before[n]*(.95 if p.ndim > 1 else 1))
+
+def test_a_fully_frozen_body_keeps_its_averages(learn):
+    learn.freeze(batch_norms=True)
+    before = {k: v.clone() for k, v in learn.model[0].state_dict().items()}
+    learn.fit_one_cycle(1, 1e-2)
+    assert all(torch.equal(v, before[k]) for k, v in learn.model[0].state_dict().items())
+    learn.freeze(); learn.fit_one_cycle(1, 1e-2)
+    assert not torch.equal(learn.model[0][1].running_mean, before['1.running_mean'])
