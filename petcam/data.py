@@ -50,7 +50,9 @@ def is_whole(path:Path)->bool:
 @lru_cache(maxsize=1 << 16)
 def _is_whole(path, size, changed):   # looked at once, and again only when the file has changed
     try:
-        with Image.open(path) as picture: jpeg = picture.format == 'JPEG'
+        with Image.open(path) as picture:
+            jpeg = picture.format == 'JPEG'
+            picture.verify()                                      # a PNG's checksums
         with open(path, 'rb') as f:
             f.seek(-min(16, size), 2)
             if jpeg and f.read().rstrip(b'\0\r\n').endswith(b'\xff\xd9'): return True   # a JPEG decodes if its end is there

@@ -178,13 +178,12 @@ def test_the_archives_are_those_that_torchvision_names():
     assert {(module.PETS_URL+n, s) for n, s in module.ARCHIVES.items()} == set(OxfordIIITPet._RESOURCES)
 
 def test_a_picture_damaged_in_the_middle_is_passed_over(few_pets):
-    path = few_pets/'images'/'beagle_99.jpg'                                # a PNG, whatever its name says
-    Image.effect_noise((64,64), 50).save(path, 'PNG')
-    whole = bytearray(path.read_bytes())
-    assert is_whole(path)
-    whole[800:1000] = bytes(200)
-    path.write_bytes(whole)
-    assert not is_whole(path) and path in find_pets(few_pets, quiet=True).broken
+    whole, damaged = (few_pets/'images'/f'beagle_{k}.jpg' for k in (98, 99))   # PNGs, whatever their names say
+    Image.effect_noise((64,64), 50).save(whole, 'PNG')
+    content = bytearray(whole.read_bytes())
+    content[800:1000] = bytes(200)
+    damaged.write_bytes(content)
+    assert is_whole(whole) and find_pets(few_pets, quiet=True).broken == [damaged]
 
 def test_a_link_to_nowhere_is_passed_over(few_pets):
     (few_pets/'images'/'beagle_98.jpg').symlink_to('/nowhere/at/all.jpg')
