@@ -17,8 +17,9 @@ def train_petcam(a):
     import torch
     from petcam.data import find_pets, get_data
     from petcam.onecycle import cnn_learner
-    from petcam.resize import run_stages
+    from petcam.resize import reuse_memory, run_stages
     torch.manual_seed(a.seed)
+    reuse_memory()                               # as `petcam run` does
     pets, plan = find_pets(a.data, quiet=True), stages(a.epochs)
     learn = cnn_learner(get_data(plan[0].size, a.bs, path=pets), a.arch, weights=a.weights, model_dir=a.models, precision=a.precision)
     for stage in run_stages(learn, plan, say=lambda *o: None):

@@ -45,8 +45,9 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     from petcam.data import find_pets, get_data
     from petcam.onecycle import cnn_learner
     from petcam.report import Run, write_report
-    from petcam.resize import lesson_stages, run_stages
+    from petcam.resize import lesson_stages, reuse_memory, run_stages
     torch.manual_seed(seed)
+    reuse_memory()
     pets = find_pets(data)
     stages = lesson_stages(pets.kind, size, epochs)
     learn = cnn_learner(get_data(stages[0].size, bs, path=pets), arch, weights=weights, model_dir=out/'models', precision=precision)
