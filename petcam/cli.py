@@ -6,7 +6,8 @@
 __all__ = ['Usage', 'writable_folder', 'run', 'load_trained', 'cam', 'data', 'lessons_dir', 'lab', 'main']
 
 # %% ../nbs/13_cli.ipynb #c002
-import argparse, os, shutil, subprocess, sys, time
+import argparse, io, os, shutil, subprocess, sys, time
+from contextlib import nullcontext, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _facts(learn, pets, seed):
     d = learn.data
     return [('pictures', f"{len(d.train_ds)} to train, {len(d.valid_ds)} to validate, {d.c} classes; {pets}"),
             ('network', f"{learn.about['arch']}, weights {learn.about['weights']}"),
-            ('batch', f"{d.bs}, on {d.device} with {torch.get_num_threads()} threads in {learn.precision}, seed {seed}"),
+            ('batch', f"{d.bs}, on {d.device}{f' in {learn.team.num_processes} processes' if learn.team else ''} with {torch.get_num_threads()} threads in {learn.precision}, seed {seed}"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}")]
 
 # %% ../nbs/13_cli.ipynb #c013
@@ -192,12 +193,16 @@ def _parser():
     return p
 
 # %% ../nbs/13_cli.ipynb #c024
+def _voice(): # of the processes that `accelerate launch` starts, the first one speaks; errors are always said
+    return nullcontext() if os.environ.get('RANK', '0') == '0' else redirect_stdout(io.StringIO())
+
 def main(argv=None)->int: # exit status: 0, 1 for what cannot be done, 2 for what cannot be understood, 130 when interrupted
     "The `petcam` command"
     wishes = vars(_parser().parse_args(argv))
     command = dict(run=run, cam=cam, data=data, lab=lab)[wishes.pop('command')]
     if wishes.get('weights') == 'none': wishes['weights'] = None
-    try: command(**wishes)
+    try:
+        with _voice(): command(**wishes)
     except KeyboardInterrupt as e: print(f"\n{e or 'stopped'}" + '; `petcam run --resume` goes on'*(command is run), file=sys.stderr); return 130
     except (Usage, ValueError, OSError) as e:
         if os.environ.get('PETCAM_TRACEBACK'): raise

@@ -6,7 +6,7 @@
 __all__ = ['SUFFIXES', 'LABEL', 'HOW_TO_GET_REAL_ONES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'LESSON_TFMS', 'PETS_URL', 'ARCHIVES',
            'BadPicture', 'load_picture', 'as_tensor', 'is_whole', 'list_pictures', 'cache_dir', 'find_folder', 'Pets',
            'find_pets', 'split_by_rand_pct', 'label_of', 'labelled', 'PetSet', 'normalize', 'denormalize', 'Loader',
-           'index_of', 'Data', 'get_device', 'get_data', 'write_beside', 'fetch', 'download_pets']
+           'index_of', 'Data', 'get_device', 'get_data', 'is_first', 'write_beside', 'fetch', 'download_pets']
 
 # %% ../nbs/00_data.ipynb #c002
 import hashlib, os, re, signal, tarfile, tempfile, urllib.error, urllib.request
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from .augment import Transforms, get_transforms
 from .toypets import make_toypets
 
@@ -26,19 +26,21 @@ from .toypets import make_toypets
 class BadPicture(ValueError):
     "A file that should be a picture cannot be read as one"
 
-def load_picture(path:str|Path)->Tensor: # (3,h,w), from 0 to 1
-    "Read a picture; `BadPicture` names the file if it cannot be read"
+def load_picture(path:str|Path, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
+    "Read a picture; with `at_least`, a JPEG at an 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels; `BadPicture` names a bad file"
     try:
-        with Image.open(path) as picture: pixels = np.array(picture.convert('RGB'))
+        with Image.open(path) as picture:
+            if at_least: picture.draft('RGB', (at_least, at_least))
+            pixels = np.array(picture.convert('RGB'))
     except (OSError, SyntaxError, ValueError) as e: raise BadPicture(f"{path} is not a picture that can be read ({e})") from None
     return torch.from_numpy(pixels).permute(2,0,1).float().div_(255)
 
-def as_tensor(picture:str|Path|Image.Image|Tensor)->Tensor: # (3,h,w), from 0 to 1
-    "A picture as a tensor, from a file, a Pillow picture or a tensor (which stays as it is)"
+def as_tensor(picture:str|Path|Image.Image|Tensor, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
+    "A picture as a tensor, from a file (see `load_picture`), a Pillow picture or a tensor (which stays as it is)"
     if isinstance(picture, Image.Image): return torch.from_numpy(np.array(picture.convert('RGB'))).permute(2,0,1)/255
-    return load_picture(picture) if isinstance(picture, (str, Path)) else picture
+    return load_picture(picture, at_least) if isinstance(picture, (str, Path)) else picture
 
-# %% ../nbs/00_data.ipynb #c015
+# %% ../nbs/00_data.ipynb #c018
 SUFFIXES = '.jpg', '.jpeg', '.png', '.gif', '.bmp', '.webp'
 
 def is_whole(path:Path)->bool:
@@ -67,7 +69,7 @@ def list_pictures(folder:Path)->tuple[list[Path],list[Path]]: # pictures, files 
     whole = [is_whole(f) for f in files]
     return [f for f,ok in zip(files,whole) if ok], [f for f,ok in zip(files,whole) if not ok]
 
-# %% ../nbs/00_data.ipynb #c020
+# %% ../nbs/00_data.ipynb #c023
 LABEL = r'([^/]+)_\d+.jpg$'   # the lesson's pattern
 
 def cache_dir()->Path:
@@ -83,7 +85,7 @@ def find_folder(root:str|Path, at_least=1, depth=5)->Path|None:
         if count > most: best, most = Path(folder), count
     return best
 
-# %% ../nbs/00_data.ipynb #c022
+# %% ../nbs/00_data.ipynb #c025
 @dataclass
 class Pets:
     "A folder of pictures, and what lies beside them"
@@ -108,7 +110,7 @@ class Pets:
         where = str(self.images).replace(str(Path.home()), '~', 1)
         return f"{len(self.files)} {self.kind} pets in {where} ({self.why})"
 
-# %% ../nbs/00_data.ipynb #c023
+# %% ../nbs/00_data.ipynb #c026
 HOW_TO_GET_REAL_ONES = "the real photographs: `petcam data --download`, or name their folder with PETCAM_DATA"
 
 def _pets(images, why):
@@ -134,21 +136,21 @@ def find_pets(path=None, quiet=False, kaggle='/kaggle/input')->Pets:
     if pets.broken: print(f"passed over {len(pets.broken)} that cannot be read: {', '.join(f.name for f in pets.broken[:5])}")
     return pets
 
-# %% ../nbs/00_data.ipynb #c029
+# %% ../nbs/00_data.ipynb #c032
 def split_by_rand_pct(n:int, valid_pct=.2, seed=2)->tuple[np.ndarray,np.ndarray]: # train (ascending), valid (as shuffled)
     "Split the numbers below `n` by chance, exactly as fastai v1 does"
     shuffled = np.random.RandomState(seed).permutation(n)
     valid = shuffled[:int(valid_pct*n)]
     return np.setdiff1d(shuffled, valid), valid
 
-# %% ../nbs/00_data.ipynb #c035
+# %% ../nbs/00_data.ipynb #c038
 def label_of(path:Path, pattern=LABEL)->str:
     "The label in a picture's name"
     found = re.search(pattern, Path(path).as_posix())
     if not found: raise ValueError(f"no label in {Path(path).name!r}; expected a name like `pug_12.jpg` (pattern {pattern!r})")
     return found[1]
 
-# %% ../nbs/00_data.ipynb #c038
+# %% ../nbs/00_data.ipynb #c041
 def labelled(files:list[Path], pattern=LABEL)->tuple[list[Path],list[str]]: # the files with a label, and their labels
     "The files whose names hold a label; the others are passed over with a line that names some"
     named = [f for f in files if re.search(pattern, f.as_posix())]
@@ -156,19 +158,20 @@ def labelled(files:list[Path], pattern=LABEL)->tuple[list[Path],list[str]]: # th
     if others: print(f"passed over {len(others)} with no label in the name (expected one like `pug_12.jpg`): {', '.join(others[:5])}")
     return named, [label_of(f, pattern) for f in named]
 
-# %% ../nbs/00_data.ipynb #c041
+# %% ../nbs/00_data.ipynb #c044
 IMAGENET_MEAN, IMAGENET_STD = (.485,.456,.406), (.229,.224,.225)
 
+@dataclass(frozen=True, eq=False, repr=False) # frozen: background processes would not hear of a change; `dataclasses.replace` makes another
 class PetSet(Dataset):
     "Pictures and their class numbers; `ds[i]` is ((3,size,size) picture from 0 to 1, class number)"
-    def __init__(self, files:list[Path], y:list[int], tfms:Transforms, size:int, padding_mode='reflection'):
-        self.files, self.y, self.tfms, self.size, self.padding_mode = files, y, tfms, size, padding_mode
+    files:list[Path]; y:list[int]; tfms:Transforms; size:int; padding_mode:str='reflection'
 
     def __len__(self): return len(self.files)
-    def __getitem__(self, i): return self.prepare(load_picture(self.files[i])), self.y[i]
-    def prepare(self, x): return self.tfms(x, self.size, self.padding_mode)
+    def __getitem__(self, i): return self.prepare(self.files[i]), self.y[i]
+    def prepare(self, picture): # pictures are never sampled at less than twice the size, see `augment`
+        return self.tfms(as_tensor(picture, 2*self.size), self.size, self.padding_mode)
 
-# %% ../nbs/00_data.ipynb #c043
+# %% ../nbs/00_data.ipynb #c046
 def _per_colour(values, x): return torch.tensor(values, device=x.device, dtype=x.dtype).view(3,1,1)
 
 def normalize(x:Tensor)->Tensor: # (...,3,h,w)
@@ -179,24 +182,50 @@ def denormalize(x:Tensor)->Tensor: # (...,3,h,w)
     "The inverse of `normalize`"
     return x*_per_colour(IMAGENET_STD, x)+_per_colour(IMAGENET_MEAN, x)
 
-# %% ../nbs/00_data.ipynb #c046
-def _ignore_interrupts(worker): signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C is for the process that trains
+# %% ../nbs/00_data.ipynb #c049
+def _in_the_background(worker):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C is for the process that trains
+    if hasattr(os, 'nice'): os.nice(10)            # a worker that takes a core away from the model delays all of its threads
+
+@dataclass
+class _Seeded(Dataset):
+    "`ds`, asked with (position, seed): the answer is the same in whichever process it is made"
+    ds:PetSet
+    def __getitem__(self, asked):
+        i, seed = asked
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return self.ds[i]
+
+@dataclass
+class _Order(Sampler):
+    "The positions of one epoch, each with a seed; shuffled when training"
+    n:int; train:bool
+    def __len__(self): return self.n
+    def __iter__(self):
+        order, seeds = (torch.randperm(self.n), torch.randint(1 << 62, (self.n,))) if self.train else (torch.arange(self.n),)*2
+        return zip(order.tolist(), seeds.tolist())
 
 class Loader:
     "Batches of `ds`, normalised and on `device`"
     def __init__(self, ds:PetSet, bs:int, train:bool, device, workers=2):
-        # a last batch of one picture would break batch norm in training, so training drops the rest
-        self.dl = DataLoader(ds, bs, shuffle=train, drop_last=train, num_workers=workers, pin_memory=device.type == 'cuda',
-                             worker_init_fn=_ignore_interrupts)
-        self.device = device
+        # A last batch of one picture would break batch norm in training, so training drops the rest. The workers stay: to fork
+        # in each epoch costs seconds once the process has gigabytes. With a generator of its own the loader draws nothing from ours.
+        self.dl = DataLoader(_Seeded(ds), bs, sampler=_Order(len(ds), train), drop_last=train, num_workers=workers, generator=torch.Generator(),
+                             pin_memory=device.type == 'cuda', worker_init_fn=_in_the_background, persistent_workers=workers > 0)
+        self.device, self.shared = device, False
 
     def __len__(self): return len(self.dl)
+    def share(self, team): # an accelerate.Accelerator
+        "Take only this process's part of each batch from now on"
+        if not self.shared: self.dl, self.shared = team.prepare_data_loader(self.dl), True
+
     def __iter__(self):
         try:
             for xb, yb in self.dl: yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
         except BadPicture as e: raise BadPicture(str(e).split('BadPicture: ')[-1].strip()) from None   # without the worker's traceback
 
-# %% ../nbs/00_data.ipynb #c048
+# %% ../nbs/00_data.ipynb #c051
 def index_of(name:str|int, valid:list[str], what='class')->int:
     "The number of `name` among the `valid` names (a number stands for itself); a `ValueError` tells the nearest names"
     if name in valid: return valid.index(name)
@@ -208,11 +237,11 @@ def index_of(name:str|int, valid:list[str], what='class')->int:
     near = [lower[o] for o in get_close_matches(name.lower(), lower, 3, .4)] or valid[:3]
     raise ValueError(f"{what} {name!r} does not exist; the nearest are {', '.join(near)}")
 
-# %% ../nbs/00_data.ipynb #c051
-@dataclass(repr=False)
+# %% ../nbs/00_data.ipynb #c054
+@dataclass(frozen=True, eq=False, repr=False)
 class Data:
     "Pictures for training and validation, all of one size"
-    train_ds:PetSet; valid_ds:PetSet; classes:list[str]; bs:int; pets:Pets; device:torch.device; workers:int=2
+    train_ds:PetSet; valid_ds:PetSet; classes:list[str]; bs:int; pets:Pets; device:torch.device; workers:int
 
     def __repr__(self):
         return f"Data: {len(self.train_ds)} to train, {len(self.valid_ds)} to validate, {self.c} classes, {self.size} pixels, batches of {self.bs} ({self.kind})"
@@ -230,7 +259,7 @@ class Data:
 
     def one_item(self, picture:str|Path|Image.Image|Tensor)->Tensor: # (1,3,size,size)
         "A batch of one, from a file, a Pillow picture or a (3,h,w) tensor, as the validation pictures are made"
-        return normalize(self.valid_ds.prepare(as_tensor(picture))[None].to(self.device))
+        return normalize(self.valid_ds.prepare(picture)[None].to(self.device))
 
     def denorm(self, xb:Tensor)->Tensor: # (b,3,h,w)
         "Undo the normalising, to look at a batch"
@@ -238,15 +267,17 @@ class Data:
 
     def class_index(self, name:str|int)->int: return index_of(name, self.classes)
 
-# %% ../nbs/00_data.ipynb #c052
+# %% ../nbs/00_data.ipynb #c055
 def get_device()->torch.device:
     "The fastest device that this machine has"
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
+def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
 LESSON_TFMS = get_transforms(max_rotate=20, max_zoom=1.3, max_lighting=.4, max_warp=.4, p_affine=1., p_lighting=1.)
 
 def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON_TFMS, valid_pct=.2, seed=2,
-             pattern=LABEL, workers=2)->Data:
+             pattern=LABEL, workers=None)->Data: # workers: processes that prepare pictures, one for each core unless said
     "The lesson's data: split, labelled, changed, in squares of `size` pixels and batches of `bs`"
     pets = path if isinstance(path, Pets) else find_pets(path)
     files, labels = labelled(pets.files, pattern)
@@ -258,19 +289,25 @@ def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON
     if len(classes) < 2: raise ValueError(f"{pets.images}: all {len(files)} pictures are of one class, {classes}; expected at least two")
     make = lambda idxs, t: PetSet([files[i] for i in idxs], [number[labels[i]] for i in idxs], t, size, padding_mode)
     return Data(make(train, tfms[0]), make([i for i in valid if labels[i] in number], tfms[1]), classes, bs, pets,
-                get_device(), workers)
+                get_device(), min(_cores(), 8) if workers is None else workers)
 
-# %% ../nbs/00_data.ipynb #c068
+# %% ../nbs/00_data.ipynb #c071
+def is_first()->bool:
+    "Is this the process that prints and writes, of those that `accelerate launch` has started?"
+    return os.environ.get('RANK', '0') == '0'
+
 def write_beside(path:Path, write)->Path: # `path`
-    "Call `write(temporary path)` and move the result to `path`, so that `path` is never half-written"
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    "Call `write(temporary path)` and move the result to `path`, so that `path` is never half-written; only the first process does"
+    path = Path(path)
+    if not is_first(): return path
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     os.close(handle)
     try: write(aside); os.chmod(aside, 0o644); os.replace(aside, path)
     finally: Path(aside).unlink(missing_ok=True)
     return path
 
-# %% ../nbs/00_data.ipynb #c071
+# %% ../nbs/00_data.ipynb #c074
 PETS_URL = 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/'
 ARCHIVES = {'images.tar.gz': '5c4f3ee8e5d25df40f4fd59a7f44e54c', 'annotations.tar.gz': '95a8c909bbe2e81eed6a22bccdf3f68f'}
 
@@ -288,7 +325,7 @@ def _copy(answer, f, done, show):
     if show: print()
     if done < total: raise OSError(f"it broke off after {done:,} of {total:,} bytes")
 
-# %% ../nbs/00_data.ipynb #c072
+# %% ../nbs/00_data.ipynb #c075
 def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     "Download `url` to `path`, going on where an earlier try stopped; the file gets its name when its checksum is right"
     path, part = Path(path), Path(f'{path}.part')
@@ -310,7 +347,7 @@ def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     os.replace(part, path)
     return path
 
-# %% ../nbs/00_data.ipynb #c073
+# %% ../nbs/00_data.ipynb #c076
 def download_pets(folder=None, url=PETS_URL, archives=ARCHIVES)->Path:
     "Download and unpack the Oxford-IIIT Pet dataset into `folder` (the cache, unless you name another)"
     folder = Path(folder or cache_dir()/'oxford-iiit-pet')

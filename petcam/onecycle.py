@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'lr_range', 'one_cycle', 'Smoother', 'LiveTable', 'pick_precision', 'autocast', 'train_step', 'set_rates',
-           'StopWish', 'read_checkpoint', 'fit_state', 'param_groups', 'Learner', 'defaults_for', 'cnn_learner']
+           'StopWish', 'team_on', 'read_checkpoint', 'fit_state', 'param_groups', 'Learner', 'defaults_for',
+           'cnn_learner']
 
 # %% ../nbs/03_onecycle.ipynb #c002
 import os, pickle, signal, threading, time
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 import numpy as np
 import torch
@@ -103,25 +105,27 @@ def pick_precision(wish:str, device:torch.device)->str: # 'fp32' or 'bf16'
     if device.type == 'cuda': return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
     return 'bf16' if getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)() else 'fp32'
 
-class _Depthwise(torch.autograd.Function):
-    "A grouped convolution: forward in 16 bits, backward in 32"
+class _StridedDepthwise(torch.autograd.Function):
+    "A grouped convolution with steps in 16 bits, whose gradient to its input is computed in 32"
     @staticmethod
     def forward(ctx, x, w, bias, *how): # how: stride, padding, dilation, groups
-        ctx.save_for_backward(x, w); ctx.how, ctx.has_bias = how, bias is not None
+        ctx.save_for_backward(x, w); ctx.how = how
         return F.conv2d(x, w, bias, *how)
 
     @staticmethod
     def backward(ctx, g):
         (x, w), (stride, padding, dilation, groups) = ctx.saved_tensors, ctx.how
-        wanted = [*ctx.needs_input_grad[:2], ctx.has_bias and ctx.needs_input_grad[2]]
-        grads = torch.ops.aten.convolution_backward(g.float(), x.float(), w.float(), [len(w)]*ctx.has_bias or None,
-                                                    stride, padding, dilation, False, [0,0], groups, wanted)
-        return *(None if d is None else d.to(x.dtype) for d in grads), None, None, None, None
+        to_x, to_w, to_bias = ctx.needs_input_grad[:3]
+        back = lambda g, x, w, *wanted: torch.ops.aten.convolution_backward(
+            g, x, w, [len(w)], stride, padding, dilation, False, [0,0], groups, wanted)
+        dx = back(g.float(), torch.empty_like(x, dtype=torch.float), w.float(), True, False, False)[0].to(x.dtype) if to_x else None
+        return dx, *back(g, x, w, False, to_w, to_bias)[1:], None, None, None, None
 
 class _QuickDepthwise(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is not F.conv2d or len(args) < 7 or args[6] == 1 or isinstance(args[4], str): return func(*args, **kwargs or {})
-        return _Depthwise.apply(*(None if o is None else o.bfloat16() for o in args[:3]), *args[3:])
+        strided = func is F.conv2d and len(args) == 7 and args[6] > 1 and max(args[3]) > 1 and not isinstance(args[4], str)
+        if not strided: return func(*args, **kwargs or {})
+        return _StridedDepthwise.apply(*(None if o is None else o.bfloat16() for o in args[:3]), *args[3:])
 
 # %% ../nbs/03_onecycle.ipynb #c030
 @contextmanager
@@ -160,7 +164,16 @@ class StopWish:
     def __exit__(self, *_):
         if self.ours: signal.signal(signal.SIGINT, self.before)
 
-# %% ../nbs/03_onecycle.ipynb #c040
+# %% ../nbs/03_onecycle.ipynb #c042
+@lru_cache
+def team_on(device_type:str): # -> accelerate.Accelerator, or None
+    "What joins this process to those that `accelerate launch` has started beside it; None if it is alone"
+    if int(os.environ.get('WORLD_SIZE', 1)) == 1: return None
+    try: from accelerate import Accelerator, utils
+    except ImportError: raise ImportError("several processes need Accelerate: pip install 'petcam[accelerate]'") from None
+    return Accelerator(cpu=device_type == 'cpu', mixed_precision='no', dataloader_config=utils.DataLoaderConfiguration(split_batches=True))
+
+# %% ../nbs/03_onecycle.ipynb #c045
 class _Epochs:
     "The part of a learner that runs one epoch"
     def _epoch(self, epoch, lrs, moms, wd, table, stop):
@@ -168,14 +181,16 @@ class _Epochs:
         train_mode(self.model)
         for i, (xb, yb) in enumerate(self.data.train_dl):
             set_rates(self.opt, lrs[i], moms[i], wd)
-            self.losses.append(self.smooth(train_step(self.model, self.opt, self.loss_func, xb, yb, self.precision)))
+            self.losses.append(self.smooth(self._mean(train_step(self.shared, self.opt, self.loss_func, xb, yb, self.precision))))
             table.bar(i+1, len(lrs), self.losses[-1], time.monotonic()-start)
             if not np.isfinite(self.losses[-1]): raise ValueError(f"the loss of batch {i+1} in epoch {epoch} is {self.losses[-1]}; a smaller learning rate may help")
             if stop.asked: raise KeyboardInterrupt(f"stopped after batch {i+1} of epoch {epoch}; the learner is whole and can be used")
         self.rows.append((epoch, self.losses[-1], *self.validate(), time.monotonic()-start))
         table.row(*self.rows[-1])
 
-# %% ../nbs/03_onecycle.ipynb #c041
+    def _mean(self, loss): return self.team.reduce(torch.tensor(loss, device=self.data.device), 'mean').item() if self.team else loss
+
+# %% ../nbs/03_onecycle.ipynb #c046
 class _Fits(_Epochs):
     "The part of a learner that trains"
     def fit_one_cycle(self, epochs:int, max_lr=slice(3e-3), moms=(.95,.85), div_factor=25., pct_start=.3, final_div=None, wd=1e-2, **kw):
@@ -188,7 +203,9 @@ class _Fits(_Epochs):
             go_on=False, each_epoch=lambda: None):                      # continue what `restore` has brought back; called after an epoch
         "Train for `epochs`, with the rates and momenta of each batch; Ctrl-C stops after a batch"
         if not len(self.data.valid_ds): raise ValueError("there are no validation pictures; at least 5 pictures are needed to set one aside")
-        if self.data.bs < 2: raise ValueError("batches of 1: batch norm needs at least 2 pictures")
+        share = self.data.bs//(self.team.num_processes if self.team else 1)
+        if share < 2: raise ValueError(f"batches of {share}{' in each process' if self.team else ''}: batch norm needs at least 2 pictures")
+        if self.team: self.data.train_dl.share(self.team)
         if not go_on: self.losses, self.rows, self.smooth = [], [], Smoother()
         self.lrs, self.moms = lrs[:,-1].tolist(), moms.tolist()
         table, n = LiveTable(epochs, self.rows), len(self.data.train_dl)
@@ -198,7 +215,7 @@ class _Fits(_Epochs):
                 self._epoch(epoch, lrs[batches], moms[batches], wd, table, stop)
                 each_epoch()
 
-# %% ../nbs/03_onecycle.ipynb #c043
+# %% ../nbs/03_onecycle.ipynb #c048
 class _Answers:
     "The part of a learner that says what it sees"
     @torch.no_grad()
@@ -221,7 +238,7 @@ class _Answers:
         p = self.model.eval()(self.data.one_item(picture)).float().softmax(1)[0].cpu()
         return self.data.classes[p.argmax()], p
 
-# %% ../nbs/03_onecycle.ipynb #c045
+# %% ../nbs/03_onecycle.ipynb #c050
 def read_checkpoint(path:Path)->dict: # keys 'model', and perhaps 'opt' and 'about'
     "The contents of a saved file: numbers and names only, never a program"
     if not Path(path).is_file(): raise FileNotFoundError(f"{path} does not exist")
@@ -239,7 +256,7 @@ def fit_state(model:nn.Module, state:dict, source):
     if wrong: raise ValueError(f"{source} does not fit this model: {len(wrong)} tensors are missing, too many or of another shape, for example {min(wrong)!r}")
     model.load_state_dict(state)
 
-# %% ../nbs/03_onecycle.ipynb #c046
+# %% ../nbs/03_onecycle.ipynb #c051
 class _Saves:
     "The part of a learner that keeps what it has learnt"
     def path(self, name)->Path: return self.model_dir/f'{name}.pth'
@@ -263,7 +280,7 @@ class _Saves:
         if 'opt' in state: self.opt.load_state_dict(state['opt'])
         return self
 
-# %% ../nbs/03_onecycle.ipynb #c048
+# %% ../nbs/03_onecycle.ipynb #c053
 class _Continues:
     "The part of a learner that goes on where another left off"
     def progress(self)->dict:
@@ -281,7 +298,7 @@ class _Continues:
     @property
     def history(self)->dict: return dict(rows=self.rows, losses=self.losses, lrs=self.lrs, moms=self.moms)
 
-# %% ../nbs/03_onecycle.ipynb #c050
+# %% ../nbs/03_onecycle.ipynb #c055
 def param_groups(model:nn.Sequential, decay_all=True)->list[dict]:
     "What the optimiser trains: a group for each layer group, or two, of which the second (biases, norms) does not decay"
     groups = []
@@ -291,10 +308,11 @@ def param_groups(model:nn.Sequential, decay_all=True)->list[dict]:
         groups += [dict(params=ps, layer=i, decays=decays) for decays, ps in kinds.items()]
     return groups
 
-# %% ../nbs/03_onecycle.ipynb #c054
+# %% ../nbs/03_onecycle.ipynb #c059
 class Learner(_Fits, _Answers, _Saves, _Continues):
     "Trains `model` on `data`; `about` is kept in its files and says what the model is"
     def __init__(self, data, model:nn.Sequential, model_dir='models', about=None, precision='fp32', decay_all=True):
+        self.team = team_on(data.device.type)
         # on processors, channels_last makes convolutions about twice as fast; the numbers stay the same
         self.data, self.model = data, model.to(data.device, memory_format=torch.channels_last)
         self.model_dir, self.about, self.loss_func = Path(model_dir), dict(about or {}), F.cross_entropy
@@ -302,7 +320,9 @@ class Learner(_Fits, _Answers, _Saves, _Continues):
         self.precision, self.decay_all = pick_precision(precision, data.device), decay_all
         self._renew()
 
-    def _renew(self): self.opt = AdamW(param_groups(self.model, self.decay_all), lr=3e-3, betas=(.9,.99), weight_decay=1e-2)
+    def _renew(self):
+        self.opt = AdamW(param_groups(self.model, self.decay_all), lr=3e-3, betas=(.9,.99), weight_decay=1e-2, fused=True)
+        self.shared = self.team.prepare_model(self.model) if self.team else self.model   # the model, with averaged gradients
 
     @property
     def pretrained(self)->bool: return self.about.get('weights') != 'None'
@@ -310,7 +330,7 @@ class Learner(_Fits, _Answers, _Saves, _Continues):
     def unfreeze(self): set_frozen(self.model, False); self._renew()
     def summary(self)->str: return summary(self.model, self.data.one_item(self.data.valid_ds[0][0]))
 
-# %% ../nbs/03_onecycle.ipynb #c055
+# %% ../nbs/03_onecycle.ipynb #c060
 def defaults_for(kind:str)->tuple[str,str]: # arch, weights
     "The network and weights that suit 'real' photographs or 'toy' pets"
     return (TOY_ARCH, 'toy') if kind == 'toy' else ('resnet34', 'imagenet')

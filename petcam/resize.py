@@ -11,7 +11,7 @@ import copy, ctypes, gc, hashlib, os
 from dataclasses import dataclass, replace
 import torch
 from . import __version__
-from .data import cache_dir, find_pets, get_data
+from .data import cache_dir, find_pets, get_data, is_first
 from .onecycle import Learner, autocast, cnn_learner, read_checkpoint
 
 # %% ../nbs/04_resize.ipynb #c011
@@ -79,7 +79,7 @@ def lesson_stages(kind='real', size=None, epochs=None)->list[Stage]: # size: of 
 
 # %% ../nbs/04_resize.ipynb #c025
 def _aside(path, why): # rename a file, so that it is not lost and not taken for ours
-    if path.exists(): os.replace(path, path.with_name(f'{why}-{path.name}'))
+    if is_first() and path.exists(): os.replace(path, path.with_name(f'{why}-{path.name}'))
 
 def newest_checkpoint(learn:Learner, plan:dict, say=print)->dict|None:
     "The newest checkpoint in the learner's folder that is whole; None if there is none at all"
@@ -97,7 +97,7 @@ def newest_checkpoint(learn:Learner, plan:dict, say=print)->dict|None:
     say(f"no checkpoint in {learn.model_dir} yet; this begins at the start")
 
 def _keep(learn, **more): # the newest, and the one before
-    if learn.path('resume').exists(): os.replace(learn.path('resume'), learn.path('resume-before'))
+    if is_first() and learn.path('resume').exists(): os.replace(learn.path('resume'), learn.path('resume-before'))
     learn.save('resume', **more, now=learn.progress())
 
 # %% ../nbs/04_resize.ipynb #c026

@@ -1,5 +1,6 @@
 """Finding, checking, splitting, loading and downloading pictures."""
 import hashlib, http.server, io, shutil, tarfile, threading
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 import numpy as np
 import pytest
@@ -108,15 +109,44 @@ def test_labels_unknown_to_training_are_left_out(few_pets, capsys):
 def test_a_name_without_a_label(): 
     with pytest.raises(ValueError, match="no label in 'holiday.jpg'"): label_of('holiday.jpg')
 
-def test_seed_gives_the_same_batches(few_pets):
+def test_seed_gives_the_same_batches_whoever_makes_them(few_pets):
+    def epoch(data): torch.manual_seed(3); return list(data.train_dl), torch.rand(1)
     data = get_data(32, 8, path=few_pets)
-    def epoch(): torch.manual_seed(3); return list(data.train_dl)
-    for (a, ya), (b, yb) in zip(epoch(), epoch()): assert torch.equal(a, b) and torch.equal(ya, yb)
+    first, after = epoch(data)
+    for again, after_again in (epoch(data), *(epoch(get_data(32, 8, path=few_pets, workers=n)) for n in (0, 1, 2))):
+        assert after == after_again                                             # nor is anything else drawn from the generator
+        for (a, ya), (b, yb) in zip(first, again, strict=True): assert torch.equal(a, b) and torch.equal(ya, yb)
+    assert not torch.equal(list(data.train_dl)[0][0], first[0][0])              # another epoch, other pictures
+
+def test_a_broken_off_epoch_leaves_a_loader_that_works(few_pets):
+    data = get_data(32, 8, path=few_pets)
+    for _ in data.train_dl: break
+    torch.manual_seed(3); again = list(data.train_dl)
+    torch.manual_seed(3); expected = list(get_data(32, 8, path=few_pets, workers=0).train_dl)
+    for (a, ya), (b, yb) in zip(again, expected, strict=True): assert torch.equal(a, b) and torch.equal(ya, yb)
+
+def test_data_is_not_changed_behind_the_loaders_back(few_pets):
+    data = get_data(32, 8, path=few_pets)
+    for thing, name in (data, 'bs'), (data.train_ds, 'size'):
+        with pytest.raises(FrozenInstanceError, match=name): setattr(thing, name, 16)
+    assert next(iter(replace(data, bs=2).train_dl))[0].shape == (2,3,32,32)
 
 def test_one_item_takes_files_pictures_and_tensors(few_pets):
-    data = get_data(32, 8, path=few_pets)
+    data = get_data(96, 8, path=few_pets)
     f = data.valid_ds.files[0]
     for form in (f, str(f), Image.open(f), load_picture(f)): torch.testing.assert_close(data.denorm(data.one_item(form))[0], data.valid_ds[0][0])
+
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(few_pets, tmp_path):
+    data, file = get_data(96, 8, path=few_pets), tmp_path/'large_1.jpg'
+    y, x = np.mgrid[:1200,:1600]
+    Image.fromarray(np.stack([127+120*np.sin(x/90), 127+120*np.cos(y/70), (x+y)/11], -1).astype(np.uint8)).save(file, quality=95)
+    small = load_picture(file, 2*96)
+    assert small.shape == (3,300,400)                                           # a quarter; an eighth would be too small
+    whole = torch.nn.functional.avg_pool2d(load_picture(file), 4)
+    assert (small-whole).abs().max() < 6/255 and (small-whole).abs().mean() < 1/255
+    by_file, by_tensor = data.one_item(file), data.one_item(load_picture(file))
+    assert not torch.equal(by_file, by_tensor) and (data.denorm(by_file)-data.denorm(by_tensor)).abs().max() < 6/255
+    assert torch.equal(load_picture(data.valid_ds.files[0], 192), load_picture(data.valid_ds.files[0]))   # already small enough
 
 # --- downloading ---
 
