@@ -137,3 +137,65 @@ def test_cam_says_when_the_network_knows_only_toys(trained, capsys, tmp_path):
 def test_pictures_too_small_for_the_network_are_said_before_training(few_pets, tmp_path, capsys):
     status, _, said = typed(capsys, 'run', '--data', few_pets, '--arch', 'alexnet', '--weights', 'none', '--size', '32', '--out', tmp_path/'out')
     assert status == 1 and 'alexnet cannot take pictures of 32 pixels' in said
+
+@pytest.fixture(scope='module')
+def masked(trained):
+    "The pictures of `trained`, and a trimap for 24 of the 40: the left half is pet"
+    trimaps = trained/'annotations'/'trimaps'; trimaps.mkdir(parents=True)
+    whole = Image.new('L', (64,48), 2); whole.paste(1, (0,0,32,48))
+    for breed in ('Abyssinian', 'leonberger'):
+        for i in range(12): whole.save(trimaps/f'{breed}_{i}.png')
+    return trained
+
+def test_localise_scores_prints_and_writes_the_same(masked, capsys):
+    import csv
+    model, out = masked/'out'/'models'/'stage-3.pth', masked/'scores'
+    status, said, wrong = typed(capsys, 'localise', '--model', model, '--data', masked/'pets', '--n', '6', '--layers', '0', '--curves', '2', '--out', out)
+    assert (status, wrong) == (0, '') and '6 with trimaps' in said and 'no grids' in said and '\r' not in said
+    with open(out/'localise.csv', newline='') as f: rows = {(r['game'], r['layer'], r['method'], r['measure']): r for r in csv.DictReader(f)}
+    line = next(l for l in said.splitlines() if l.startswith('| LayerCAM '))
+    for cell, (measure, n) in zip(line.split('|')[2:], (('pointing', 6), ('energy', 6), ('IoU at half', 6), ('best IoU', 6), ('insertion', 2), ('deletion', 2))):
+        r = rows['single', '0', 'LayerCAM', measure]
+        assert cell.strip() == f"{100*float(r['mean']):.1f} ± {100*float(r['se']):.1f}" and int(r['n']) == n
+    assert abs(float(rows['single', '0', 'chance', 'pointing']['mean']) - .5) < .03 and ('shifted', '0', 'Grad-CAM, random weights', 'energy') in rows
+    page = (out/'localise.html').read_text()
+    assert line.split('|')[3].strip() in page and page.count('<img') == 6 and 'http' not in page and 'real photographs' in page
+    assert sorted(f.name for f in out.iterdir()) == ['localise.csv', 'localise.html']
+    again = typed(capsys, 'localise', '--model', model, '--data', masked/'pets', '--n', '6', '--layers', '0', '--curves', '2', '--out', masked/'again')
+    assert (masked/'again'/'localise.csv').read_text() == (out/'localise.csv').read_text() and again[0] == 0
+
+def test_localise_can_leave_out_what_was_trained_on(masked, capsys):
+    from petcam.data import split_by_rand_pct
+    files = sorted((masked/'pets').iterdir(), key=lambda f: f.name)
+    valid = [files[i].name for i in split_by_rand_pct(40)[1] if (masked/'annotations'/'trimaps'/f'{files[i].stem}.png').exists()]
+    status, said, _ = typed(capsys, 'localise', '--model', masked/'out'/'models'/'stage-3.pth', '--data', masked/'pets', '--split', 'valid', '--layers', '0',
+                            '--curves', '1', '--out', masked/'valid')
+    page = (masked/'valid'/'localise.html').read_text()
+    shown = [f.name for f in files if f'{f.name}:' in page]
+    assert status == 0 and f'{len(valid)} with trimaps' in said and len(valid) > 2 and set(shown) <= set(valid) and shown
+
+@pytest.mark.parametrize('words, expected', [
+    (['--model', 'gone.pth'], 'gone.pth: no such file'),
+    (['--data', '{few}'], 'none of the 40 pictures has a trimap'),
+    (['--layers', '0,0.99'], "no layer '0.99'"),
+    (['--layers', '1.4'], '1.4'),
+    (['--data', '{strange}'], 'the network does not know beagle; it has learnt 2 classes, such as Abyssinian, leonberger'),
+    (['--n', '1'], 'one picture is too few'),
+    (['--out', '{few}/images/beagle_1.jpg'], 'cannot write there'),
+    (['--data', '/nowhere'], "'/nowhere' is not a folder"),
+])
+def test_localise_says_what_is_wrong_in_one_line(masked, few_pets, tmp_path, capsys, words, expected):
+    if '{strange}' in words:
+        import shutil
+        shutil.copytree(few_pets, tmp_path/'strange')
+        (tmp_path/'strange'/'annotations'/'trimaps').mkdir(parents=True)
+        for i in range(1, 21): Image.new('L', (64,48), 1).save(tmp_path/'strange'/'annotations'/'trimaps'/f'beagle_{i}.png')
+    words = [w.format(few=few_pets, strange=tmp_path/'strange') for w in words]
+    for option, value in (('--model', masked/'out'/'models'/'stage-3.pth'), ('--data', masked/'pets'), ('--out', tmp_path/'out')):
+        if option not in words: words += [option, value]
+    status, _, said = typed(capsys, 'localise', *words)
+    assert status == 1 and expected in said and '\n' not in said and said.startswith('petcam: ')
+
+def test_localise_help_shows_an_example(capsys):
+    status, said, _ = typed(capsys, 'localise', '--help')
+    assert status == 0 and 'example: petcam localise' in said

@@ -1,21 +1,24 @@
 "Promises of petcam.gradcam, each against something independent: captum, a slow full backward, a closed form."
-import copy
+import copy, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 import pytest, torch
 from torch import nn
-from torchvision.models import mobilenet_v2, resnet34
+from torchvision.models import get_model, resnet34
 from petcam.gradcam import class_maps, grad_cam, verdict
-from petcam.hooks import layers_of
+from petcam.hooks import layers_of, watch
 
+
+def livened(m): # batch norms that shift and scale, so that ReLUs cut something
+    with torch.no_grad():
+        for o in m.modules():
+            if isinstance(o, nn.BatchNorm2d): o.weight.uniform_(.5, 1.5); o.bias.normal_(0, .5); o.running_mean.normal_(0, .1)
+    return m
 
 @pytest.fixture(scope='module')
 def net():
     torch.manual_seed(0)
-    m = resnet34(num_classes=37)
-    with torch.no_grad():
-        for o in m.modules(): # batch norms that shift and scale, so that ReLUs cut something
-            if isinstance(o, nn.BatchNorm2d):
-                o.weight.uniform_(.5, 1.5); o.bias.normal_(0, .5); o.running_mean.normal_(0, .1)
-    return m.eval()
+    return livened(resnet34(num_classes=37)).eval()
 
 @pytest.fixture(scope='module')
 def x(): return torch.randn(2, 3, 96, 80, generator=torch.Generator().manual_seed(1))
@@ -65,12 +68,24 @@ def test_every_layer_of_resnet34_equals_captum(net):
     assert len(names) > 80
     for n in names: close(grad_cam(net, n, x, 5), LayerGradCam(net, net.get_submodule(n)).attribute(x, 5).detach()[:, 0])
 
-def test_mobilenet_v2_equals_captum(x):
+@pytest.mark.parametrize('arch', ['mobilenet_v2', 'vgg16_bn', 'densenet121', 'efficientnet_b0', 'convnext_tiny'])
+def test_other_networks_equal_captum_and_a_full_backward(arch):
+    "In double precision, so that only the method counts; 20 layers each, from the first to the last"
     from captum.attr import LayerGradCam
     torch.manual_seed(0)
-    m = mobilenet_v2(num_classes=37).eval()
-    for name in ['features.0.1', 'features.7.conv.1.1', 'features.18']:
-        close(grad_cam(m, name, x, 5), LayerGradCam(m, m.get_submodule(name)).attribute(x, 5).detach()[:, 0])
+    m = livened(get_model(arch, num_classes=37)).double().eval()
+    x = torch.randn(1, 3, 64, 64, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+    names = list(layers_of(m, x))
+    some = [names[int(i)] for i in torch.linspace(0, len(names)-1, 20)]
+    for n in some: close(grad_cam(m, n, x, 5), LayerGradCam(m, m.get_submodule(n)).attribute(x, 5).detach()[:, 0])
+    for n in some[:1] + some[-1:]: close(grad_cam(m, n, x, 5), slow(m, n, x, [5]))
+    maps = class_maps(m, some[-3:], x, classes=[0, 5])
+    for n in some[-3:]: close(maps[n][:, 1], grad_cam(m, n, x, 5))
+
+def test_channels_that_come_last_are_refused():
+    m = get_model('convnext_tiny', num_classes=3).eval()
+    with pytest.raises(ValueError, match=r"gives \(1, 16, 16, 384\) for pictures \(1, 3, 64, 64\), and a map needs \(b,c,h,w\)"):
+        grad_cam(m, 'features.1.0.block.3', torch.randn(1, 3, 64, 64), 0)
 
 def test_frozen_no_grad_and_inference_mode_give_the_same_map(net, x):
     want, m = grad_cam(net, 'layer3', x, 4), copy.deepcopy(net)
@@ -110,9 +125,43 @@ def test_an_in_place_first_layer_does_not_change_the_input(x):
     grad_cam(m, '1', x, 0); layers_of(m, x); class_maps(m, ['0'], x)
     assert torch.equal(x, x0)
 
-def test_fifty_calls_leave_no_hook_and_no_graph(tiny, x):
-    maps = [grad_cam(tiny, '2', x, 0) for _ in range(50)]
-    assert state(tiny)[-1] == 0 and all(m.grad_fn is None and torch.equal(m, maps[0]) for m in maps)
+def test_two_hundred_calls_leave_memory_and_hooks_where_they_were(tiny):
+    x = torch.randn(4, 3, 128, 128)                                             # 1 MB of activations a call
+    def resident(): return int(Path('/proc/self/statm').read_text().split()[1])*4096 if Path('/proc/self/statm').exists() else 0
+    first = grad_cam(tiny, '2', x, 0)
+    for _ in range(20): grad_cam(tiny, '2', x, 0)
+    before = resident()
+    for _ in range(200): last = grad_cam(tiny, '2', x, 0)
+    assert resident()-before < 40e6, 'more than 40 MB stayed'
+    assert state(tiny)[-1] == 0 and last.grad_fn is None and torch.equal(first, last)
+
+def test_an_exception_inside_the_model_leaves_nothing_behind(tiny, x):
+    def fail(*_): raise OSError('disk on fire')
+    tiny.train()
+    handle = tiny[4].register_forward_hook(fail)
+    before = state(tiny)
+    for call in (lambda: grad_cam(tiny, '1', x, 0), lambda: class_maps(tiny, ['0', '2'], x), lambda: layers_of(tiny, x)):
+        with pytest.raises(OSError, match='on fire'): call()
+    assert same(before, state(tiny))
+    handle.remove()
+
+def test_threads_do_not_disturb_each_other(tiny):
+    pictures = [torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    want = [grad_cam(tiny, '1', p, i) for i, p in enumerate(pictures)]
+    slowly = tiny[2].register_forward_hook(lambda *_: time.sleep(.002))         # gives the others their chance
+    tiny.train(); before = state(tiny)
+    def work(i): return [torch.equal(grad_cam(tiny, '1', pictures[i], i), want[i]) for _ in range(10)]
+    with ThreadPoolExecutor(4) as pool: assert all(all(o) for o in pool.map(work, range(4)))
+    assert same(before, state(tiny))
+    slowly.remove()
+
+def test_a_thread_that_only_uses_the_model_is_not_watched(tiny, x):
+    tiny.eval()
+    with watch(tiny[1]) as kept, ThreadPoolExecutor(1) as pool:
+        pool.submit(tiny, x).result()
+        assert kept == []
+        tiny(x[:1])
+    assert len(kept) == 1 and len(kept[0]) == 1
 
 def test_pooling_and_linear_is_the_class_activation_map(tiny, x):
     a, w = tiny[:3](x).detach(), tiny[6].weight.detach() # (b,c,h,w), (k,c)

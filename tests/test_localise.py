@@ -1,13 +1,15 @@
 "Promises of petcam.localise: scores against slow loops, masks that go the way of the picture, controls that know nothing."
-import types
+import csv, types
 from dataclasses import replace
 import numpy as np
 import pytest, torch
 from PIL import Image
 from petcam import localise
 from petcam.data import Data, LESSON_TFMS, PetSet, Pets
-from petcam.localise import (Score, centred_gaussian, crop_mask, draw_pairs, energy_inside, pair_game, pointing_game, score,
-                             trimap_game, trimap_mask)
+from petcam.localise import (Questions, Score, area, best_iou, centred_gaussian, crop_mask, deletion, draw_pairs, energy_inside, fours,
+                             grids, insertion, iou, last_layers, markdown, pair_game, play, pointing_game, randomised, score, shifted,
+                             study, study_html, sure, tables, trimap_game, trimap_mask, write_rows)
+from petcam.relatives import maps_of
 
 CLASSES = ['Abyssinian', 'Bombay', 'pug', 'samoyed']
 
@@ -153,3 +155,192 @@ def test_single_pets_are_scored_by_their_trimaps(tmp_path, monkeypatch):
 def test_bad_data_is_named(data):
     with pytest.raises(FileNotFoundError, match='none of the 0 validation pictures has a trimap'): trimap_game(learner(data))
     with pytest.raises(ValueError, match='0 of the 2 classes can be drawn'): draw_pairs(replace(data, classes=['cat', 'dog']), 1)
+
+
+# ---- without a trained network: what the other measures and games promise
+
+def slow_iou(m, mask, at):
+    up = enlarged(m.tolist(), *mask.shape)
+    top = max(v for row in up for v in row)
+    both = either = 0
+    for i, row in enumerate(up):
+        for j, v in enumerate(row):
+            piece, inside = v > 0 and v >= at*top, bool(mask[i, j])
+            both += piece and inside; either += piece or inside
+    return both/either if either else 0.
+
+@pytest.mark.parametrize('h,w,H,W', [(4, 4, 12, 12), (3, 5, 20, 14), (6, 6, 6, 6)])
+def test_iou_against_slow_loops(h, w, H, W):
+    g = torch.Generator().manual_seed(h*w*H*W)
+    maps, masks = torch.randn(12, h, w, generator=g), torch.rand(12, H, W, generator=g) > .5
+    maps[0] = 0; maps[1] = -1; masks[2] = False; masks[3] = True; maps[4] *= 1e6; maps[5] *= 1e-6
+    for at in (0., .2, .5, .83):
+        torch.testing.assert_close(iou(maps, masks, at), torch.tensor([slow_iou(*o, at) for o in zip(maps, masks)]), atol=1e-3, rtol=0)
+    best = [max(slow_iou(m, mask, k/20) for k in range(21)) for m, mask in zip(maps, masks)]
+    torch.testing.assert_close(best_iou(maps, masks), torch.tensor(best), atol=1e-2, rtol=0)
+    with pytest.raises(ValueError, match='1.5'): iou(maps, masks, 1.5)
+
+def test_best_iou_is_exact_where_no_height_is_on_a_border():
+    maps = torch.tensor([[[.93, .41], [.77, -.2]]]); mask = torch.tensor([[[1, 1], [0, 0]]]).bool()
+    assert best_iou(maps, mask).item() == pytest.approx(2/3) and iou(maps, mask).item() == pytest.approx(1/3)
+    assert best_iou(torch.tensor([[[2., 1.96]]]), torch.tensor([[[1, 0]]])).item() == 1 # at the very top only the peak is left
+
+class Weighs(torch.nn.Module): # the logit of class 1 is a weighed sum of the pixels, that of class 0 is 0
+    def __init__(self, w): super().__init__(); self.w = torch.nn.Parameter(w)
+    def forward(self, x): s = (x*self.w).sum((1, 2, 3)); return torch.stack([0*s, s], 1)
+
+def sigmoid(v): return 1/(1 + np.exp(-v))
+
+@pytest.mark.parametrize('steps', [3, 7, 16])
+def test_deletion_and_insertion_of_a_linear_model(steps):
+    g = torch.Generator().manual_seed(steps)
+    w, x = torch.randn(1, 4, 4, generator=g), torch.randn(3, 1, 4, 4, generator=g)
+    model, maps = Weighs(w), torch.randn(3, 4, 4, generator=g)
+    going, coming = deletion(model, x, maps, 1, steps), insertion(model, x, maps, [1, 1, 0], steps)
+    bell = np.array([[np.exp(-.5*((i - j)/.2)**2) for j in range(4)] for i in range(4)])
+    bell /= bell.sum(1, keepdims=True)
+    for b in range(3):
+        order = sorted(range(16), key=lambda i: -maps[b].flatten()[i])
+        full = x[b, 0].numpy().astype(float); soft = bell @ full @ bell.T
+        for s in range(steps + 1):
+            gone = [i for place, i in enumerate(order) if place < 16*s/steps]
+            left, come = full.copy().reshape(-1), soft.copy().reshape(-1)
+            left[gone] = 0; come[gone] = full.reshape(-1)[gone]
+            logit = lambda v: float((v*w.flatten().numpy()).sum())
+            assert going[b, s].item() == pytest.approx(sigmoid(logit(left)), abs=1e-5)
+            assert coming[b, s].item() == pytest.approx(sigmoid((1, 1, -1)[b]*logit(come)), abs=1e-5)
+    c = going[0].tolist()
+    assert area(going)[0].item() == pytest.approx(sum((p + q)/2 for p, q in zip(c, c[1:]))/steps, abs=1e-6)
+
+def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    x = torch.randn(2, 3, 8, 8)
+    a, b = deletion(model, x, torch.randn(2, 2, 2), [0, 1]), deletion(model, x, torch.zeros(2, 2, 2), 0)
+    assert model.training and all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and a.shape == b.shape == (2, 11)
+    torch.testing.assert_close(b, deletion(model, x, torch.ones(2, 5, 5), 0)) # nothing to go by: the same random order
+    with pytest.raises(ValueError, match='3 maps for 2 pictures'): deletion(model, x, torch.randn(3, 2, 2), 0)
+
+def some_questions(n=8, s=6, classes=4):
+    g = torch.Generator().manual_seed(n)
+    return Questions(torch.randn(n, 3, s, s, generator=g), torch.arange(n)[:, None] % classes, torch.rand(n, 1, s, s, generator=g) > .5)
+
+def test_a_grid_holds_its_four_pictures_and_the_masks_are_their_cells():
+    q = some_questions(); g = grids(q)
+    assert g.xb.shape == (2, 3, 12, 12) and g.ks.tolist() == [[0, 1, 2, 3]]*2 and g.masks.shape == (2, 4, 12, 12)
+    for i in range(2):
+        for j in range(4):
+            assert torch.equal(g.xb[i][:, g.masks[i, j]].view(3, 6, 6), q.xb[4*i + j]) # what lies in the cell is the picture
+    with pytest.raises(ValueError, match='got 6'): grids(some_questions(6))
+    with pytest.raises(ValueError, match='four classes'): grids(some_questions(8, classes=3))
+
+def test_fours_are_of_four_classes_use_no_picture_twice_and_waste_little():
+    ks = np.random.RandomState(0).randint(0, 9, 90).tolist()
+    out = fours(ks, 1)
+    assert all(len({ks[i] for i in o}) == 4 for o in out.tolist()) and len(set(out.flatten().tolist())) == out.numel() > 60
+    assert torch.equal(out, fours(ks, 1)) and not torch.equal(out[0], fours(ks, 2)[0])
+    assert fours([1, 2, 3, 3]).shape == (0, 4)
+
+def test_a_shifted_mask_goes_exactly_with_its_picture():
+    xb, masks = torch.zeros(5, 3, 4, 4), torch.zeros(5, 1, 4, 4, dtype=torch.bool)
+    for i, (r, c) in enumerate([(0, 0), (3, 1), (2, 2), (1, 3), (0, 3)]): xb[i, :, r, c] = 1; masks[i, 0, r, c] = True
+    out = shifted(Questions(xb, torch.zeros(5, 1, dtype=torch.long), masks))
+    assert out.xb.shape == (5, 3, 8, 8) and torch.equal(out.xb[:, 0] > 0, out.masks[:, 0]) and (out.masks.sum((1, 2, 3)) == 1).all()
+    at = out.masks[:, 0].nonzero()[:, 1:].tolist()
+    assert at == [[0, 0], [3, 5], [6, 2], [5, 7], [0, 3]] # the four corners in turn
+
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, 2, 1)),
+                               torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+
+def test_random_weights_are_others_finite_repeatable_and_the_model_stays():
+    model, x = net(), torch.randn(6, 3, 16, 16)
+    model[0][1].running_mean += 7; before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    a, b, c = randomised(model, x, 1), randomised(model, x, 1), randomised(model, x, 2)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and model.training and torch.equal(state, torch.get_rng_state())
+    same = lambda p, q: all(torch.equal(v, q.state_dict()[k]) for k, v in p.state_dict().items())
+    assert same(a, b) and not same(a, c) and not a.training
+    for k, v in a.state_dict().items():
+        if v.is_floating_point() and k not in ('0.1.weight', '0.1.bias'): assert not torch.equal(v, before[k]), k
+    seen = a[0][0](x)
+    torch.testing.assert_close(a[0][1].running_mean, seen.mean((0, 2, 3))); assert a[0][1].momentum == .1
+    with pytest.raises(ValueError, match='got 1'): randomised(model, x[:1])
+
+def test_random_weights_of_a_module_with_its_own_parameters_are_the_old_ones_in_another_order():
+    w = torch.arange(64.).view(1, 8, 8); blank = randomised(Weighs(w.clone()), torch.randn(2, 1, 8, 8))
+    assert not torch.equal(blank.w, w) and torch.equal(blank.w.flatten().sort().values, w.flatten())
+
+def test_play_scores_what_the_functions_say_and_its_controls_know_nothing():
+    model, q = net().eval(), some_questions(6, 16)
+    blank = randomised(model, q.xb)
+    values = play(model, model[0], q, blank, seed=3)
+    for name, m in maps_of(blank, '0', q.xb, q.ks[:, 0].tolist()).items():
+        torch.testing.assert_close(values[f'{name}, random weights']['energy'][:, 0], energy_inside(m, q.masks[:, 0]))
+    maps = maps_of(model, '0', q.xb, q.ks[:, 0].tolist())
+    for name, m in maps.items():
+        for measure, f in (('pointing', pointing_game), ('energy', energy_inside), ('IoU at half', iou), ('best IoU', best_iou)):
+            torch.testing.assert_close(values[name][measure][:, 0], f(m, q.masks[:, 0]).float())
+    torch.testing.assert_close(values['chance']['energy'][:, 0], q.masks.float().mean((1, 2, 3)))
+    hill = centred_gaussian(16).expand(6, 16, 16)
+    torch.testing.assert_close(values['centred Gaussian']['energy'][:, 0], energy_inside(hill, q.masks[:, 0]))
+    again, other = (play(model, '0', q, seed=s)['random map']['energy'] for s in (3, 4))
+    assert torch.equal(again, values['random map']['energy']) and not torch.equal(again, other)
+
+def test_what_ignores_the_class_has_a_quarter_of_the_energy_in_every_grid():
+    values = play(net().eval(), '0', grids(some_questions(16, 16)))
+    for name in ('mean activation', 'Eigen-CAM', 'centred Gaussian', 'chance'):
+        e = values[name]['energy']
+        assert torch.allclose(e.sum(1)[e.sum(1) > 0], torch.ones(()), atol=1e-4) and (name.endswith('n') or (e.sum(1) > 0).any())
+
+def test_last_layers_of_other_models():
+    from torchvision.models import resnet18
+    with torch.no_grad(): assert last_layers(resnet18(), torch.zeros(1, 3, 64, 64)) == ['layer4', 'layer3']
+    assert last_layers(net(), torch.zeros(1, 3, 16, 16)) == ['0', '0.2']
+
+def test_a_study_its_csv_and_its_page(tmp_path):
+    (tmp_path/'images').mkdir(); (tmp_path/'annotations'/'trimaps').mkdir(parents=True)
+    files, ys = [], []
+    for i in range(8):
+        files.append(tmp_path/'images'/f'{CLASSES[i % 4]}_{i}.jpg'); ys.append(i % 4)
+        Image.fromarray(np.random.RandomState(i).randint(0, 255, (70, 64, 3)).astype(np.uint8)).save(files[-1])
+        trimap = np.full((70, 64), 2, np.uint8); trimap[:, :32] = 1
+        Image.fromarray(trimap).save(tmp_path/'annotations'/'trimaps'/f'{CLASSES[i % 4]}_{i}.png')
+    data, model = make_data(tmp_path, files, ys), net()
+    model[3].weight.data *= 200 # sure of one class at least
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    result = study(model, data, files, ys, ['0', '0.0'], pairs=3, curves=2, bs=4)
+    assert model.training and all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    numbers = {(r.game, r.layer, r.method, r.measure): r for r in result.rows}
+    assert len(numbers) == len(result.rows) and {r.n for r in result.rows if r.measure == 'deletion'} == {2}
+    whole = play(model.eval(), '0', localise.singles(data, files, ys))
+    assert numbers['single', '0', 'Grad-CAM', 'energy'].mean == pytest.approx(score(whole['Grad-CAM']['energy']).mean, abs=1e-6)
+    torch.testing.assert_close(result.energy, whole['Grad-CAM']['energy'][:, 0], atol=1e-5, rtol=0)
+    assert numbers['single', '0.0', 'chance', 'pointing'].mean == pytest.approx(.5, abs=.02) and result.energy.shape == (8,)
+    with open(write_rows(tmp_path/'x.csv', result.rows), newline='') as f: lines = list(csv.DictReader(f))
+    assert [tuple(o.values()) for o in lines] == [tuple(map(str, r)) for r in result.rows]
+    title, (head, body) = next(iter(tables(result.rows).items()))
+    said = markdown(head, body).splitlines()
+    assert title == 'layer 0, single pets' and len(said) == len(body) + 2 and len({len(o) for o in said}) == 1
+    cam = next(row for row in body if row[0] == 'Grad-CAM'); e = numbers['single', '0', 'Grad-CAM', 'energy']
+    assert cam[head.index('energy (8)')] == f'{100*e.mean:.1f} ± {100*e.se:.1f}'
+    page = study_html(model, data, files, ys, result, [('seed', '<0>')], n=2)
+    best = files[int(result.energy.argmax())].name
+    worst = files[int(result.energy.argmin())].name
+    assert page.count('<img') == 4 and page.index(best) < page.index('The least energy') < page.index(worst) and '&lt;0&gt;' in page and 'lies inside the mask' in page and 'toy pets' in page
+    with pytest.raises(ValueError, match="no layer '0.9'"): study(model, data, files, ys, ['0.9'])
+
+def test_sure_means_more_than_half_of_the_probability():
+    model = Weighs(torch.ones(1, 1, 1)) # the probability of class 1 is the sigmoid of the pixel
+    q = Questions(torch.tensor([3., -3., .1, -.1, 9.]).view(5, 1, 1, 1), torch.tensor([[1], [1], [1], [0], [0]]), None)
+    assert sure(model, q).tolist() == [True, False, True, True, False]
+
+def test_grids_take_pictures_of_the_whole_pool_that_the_network_is_sure_of(monkeypatch):
+    pool = [(f'{k}_{i}.jpg', k) for k in range(6) for i in range(10)]
+    monkeypatch.setattr(localise, 'singles', lambda data, files, ks, masks: list(files))
+    monkeypatch.setattr(localise, 'sure', lambda model, names: [not o.startswith('3') for o in names])
+    chosen = localise._four_known(None, None, pool, 5, 0, 7)
+    assert len(chosen) == 20 == len(set(chosen)) and all(len({k for _, k in chosen[i:i+4]}) == 4 for i in range(0, 20, 4)) and 3 not in {k for _, k in chosen}
+    monkeypatch.setattr(localise, 'sure', lambda model, names: [False]*len(names))
+    assert localise._four_known(None, None, pool, 5, 0, 7) == []
