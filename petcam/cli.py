@@ -92,22 +92,18 @@ def load_trained(path):
     return model.eval(), about
 
 # %% ../nbs/13_cli.ipynb #c014
-def _look(net, about, picture, asked, layer): # what is drawn, what is said, the name of the class
-    import torch
+def _look(net, about, picture, asked, layer, method): # what is drawn, what is said, the name of the class
     from PIL import Image
     from petcam.augment import get_transforms
-    from petcam.data import denormalize, load_picture, normalize
-    from petcam.gradcam import grad_cam, verdict
-    from petcam.heatmap import describe, overlay
-    x = normalize(get_transforms()[1](load_picture(picture), about['size']))[None]
-    with torch.no_grad(): logits = net(x)
-    k = int(logits.argmax()) if asked is None else asked
-    m = grad_cam(net, layer, x, k)[0]
-    drawn = Image.fromarray(overlay(denormalize(x)[0], m, signed=True))
-    return drawn, f"{picture}: {verdict(logits, k, about['classes'])}\n  {describe(m)}", about['classes'][k]
+    from petcam.data import as_tensor, denormalize, normalize
+    from petcam.heatmap import overlay
+    from petcam.relatives import explain
+    x = normalize(get_transforms()[1](as_tensor(picture, 2*about['size']), about['size']))[None]
+    seen, = explain(net, layer, x, asked, method, about['classes'])
+    return Image.fromarray(overlay(denormalize(x)[0], seen.map, signed=True)), f"{picture}: {seen}", seen.verdict.name
 
 # %% ../nbs/13_cli.ipynb #c015
-def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=None)->list[Path]: # the pictures written
+def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', method='Grad-CAM', out=None)->list[Path]: # the pictures written
     "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     from PIL import Image
@@ -119,7 +115,7 @@ def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', out=Non
     if about.get('kind') == 'toy': print("this network has learnt from toy pets, drawings; what it says of photographs means little")
     written, bad = [], []
     for picture in pictures:
-        try: drawn, said, name = _look(net, about, picture, asked, layer)
+        try: drawn, said, name = _look(net, about, picture, asked, layer, method)
         except BadPicture as e: bad.append(str(e)); continue
         path = _target(out, picture, name, len(pictures))
         if path in written: path = path.with_stem(f'{path.stem}-{len(written)+1}')   # the same name from another folder
@@ -243,6 +239,7 @@ def _parser():
     c.add_argument('pictures', nargs='+', metavar='PICTURE')
     c.add_argument('--class', dest='cls', metavar='NAME', help='the class to look for (default: what the network says)')
     c.add_argument('--layer', default='0', metavar='NAME', help='the layer to look at (default: 0, the whole body)')
+    c.add_argument('--method', default='Grad-CAM', metavar='NAME', help="or HiResCAM, Grad-CAM++, LayerCAM, Eigen-CAM, 'mean activation' (default: Grad-CAM)")
     c.add_argument('--model', default='build/models/stage-3.pth', metavar='FILE', help='what `petcam run` has trained')
     c.add_argument('--out', metavar='FILE', help='the PNG to write, or a folder (default: PICTURE-CLASS.png here)')
     c = command('data', 'say which pictures are used, and get the real ones', 'petcam data --download')

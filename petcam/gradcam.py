@@ -12,7 +12,7 @@ from operator import index
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
-from .hooks import as_found, find_layer, is_grid, layers_of, watch
+from .hooks import as_found, find_layer, is_grid, layers_of, record_from, watch
 
 # %% ../nbs/08_gradcam.ipynb #c027
 def _index(c, k, names): # one class, by index or name -> index
@@ -87,7 +87,8 @@ def _weigh(a, g, relu): # weights (b,c) are the mean gradients
 def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names=None, # as for `grad_cam`
                            )->tuple[Tensor,Tensor,Tensor]: # (b,c,h,w) both, at least float32; and what the model answered
     "What `layer` gave, and the gradient of `target` by it"
-    with _ready(model, x) as x, watch(find_layer(model, layer)) as kept:
+    found = find_layer(model, layer)
+    with _ready(model, x) as x, record_from([found]), watch(found) as kept:
         y = model(x)
         a = _one(kept, model, layer, x)
         (g,) = _gradients(_score(y, target, len(x), names), [a])
@@ -136,9 +137,11 @@ def verdict(
 # %% ../nbs/08_gradcam.ipynb #c082
 def _ways_back(y, acts, ks, at_once=64): # yields the gradients by each activation, (n,b,c,h,w), of the next n classes
     n = max(1, at_once//len(y))
+    way = lambda g: _gradients(y, acts, grad_outputs=g, retain_graph=True)
     for part in torch.tensor(ks).split(n):
         begin = nn.functional.one_hot(part, y.shape[1]).to(y)[:, None].expand(-1, len(y), -1)
-        yield _gradients(y, acts, grad_outputs=begin, is_grads_batched=True, retain_graph=True)
+        try: yield torch.vmap(way)(begin)
+        except RuntimeError: yield [torch.stack(o) for o in zip(*map(way, begin))]   # batch norm in 16 bits, for one, cannot be gone together
 
 def class_maps(
     model:nn.Module,
@@ -153,8 +156,9 @@ def class_maps(
     if isinstance(classes, (str, int)): classes = [classes]
     if not len(layers) or (classes is not None and not len(classes)):
         raise ValueError('no layer or no class to make maps of')
-    with _ready(model, x) as x, ExitStack() as stack:
-        kept = [stack.enter_context(watch(find_layer(model, l), cut=False)) for l in layers]
+    found = [find_layer(model, l) for l in layers]
+    with _ready(model, x) as x, record_from(found), ExitStack() as stack:
+        kept = [stack.enter_context(watch(l, cut=False)) for l in found]
         y = _logits(model(x))
         acts = [_one(o, model, l, x) for o, l in zip(kept, layers)]
         ks = [_index(c, y.shape[1], names) for c in (range(y.shape[1]) if classes is None else classes)]

@@ -557,10 +557,14 @@ def _shown(model, layer, data, file, k, energy): # one picture with its map, as 
 
 # %% ../nbs/10_localise.ipynb #c109
 LIMITS = """A map on the animal does not show that the network uses the animal for its answer, and a low score may be
-the network's fault as well as the map's. Compare each number with the controls below it, not with 100 %. The centred Gaussian has
-not looked at any picture; where it wins, the game proves nothing. The grids and the shifted pictures are unlike those that the
-network has learnt from, and so are the half-deleted ones of insertion and deletion."""
+the network's fault as well as the map's. Compare each number with the controls below it, not with 100 %. The centred
+Gaussian has not looked at any picture; where it wins, the game proves nothing. The random weights are one draw of many.
+Chance is the share of the picture that counts as right; under IoU it is what calling everything pet would get. In a grid
+a map that ignores the class has a quarter of its energy in each cell, on average. Grids, shifted pictures and the
+half-deleted ones of insertion and deletion are unlike those that the network has learnt from; and only pictures that the
+network is sure of are in the grids."""
 
+# %% ../nbs/10_localise.ipynb #c110
 def study_html(
     model:nn.Module, data, files:list, ks:list, # as `study` had them
     result:Study,
@@ -573,7 +577,9 @@ def study_html(
     parts = ['<h1>petcam: is the map right?</h1>', f'<p class="kind">{KINDS[data.kind]}</p>']
     parts += [table_html(('', ''), facts), f'<p>{LIMITS}</p>']
     parts.append('<p>In percent, ± one standard error; in brackets the number of pictures. For deletion less is better.</p>')
-    for title, table in tables(result.rows).items(): parts += [f'<h2>{html.escape(title)}</h2>', table_html(*table)]
+    whole = lambda rows: [[o.replace(' ± ', '\xa0±\xa0') for o in row] for row in rows] # never broken between two lines
+    for title, (head, rows) in tables(result.rows).items():
+        parts += [f'<h2>{html.escape(title)}</h2>', table_html(head, whole(rows))]
     n = min(n, (len(order) + 1)//2)
     which = f'<p>Grad-CAM, layer {html.escape(layer)}; the white line is the mask.</p>'
     parts += [f'<h2>The most energy inside</h2>{which}', show(order[:n])]

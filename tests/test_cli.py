@@ -41,10 +41,15 @@ def test_cam_draws_the_class_asked_for(trained, capsys):
         assert status == 0 and name in said and f'leonberger_3-{name}.png' in said
         maps.append(Image.open(out/f'leonberger_3-{name}.png')); assert maps[-1].size == (64,64)
     assert maps[0].tobytes() != maps[1].tobytes()
+    for name in ('leonberger', 'Abyssinian'):                                   # a method that does not know the class
+        assert typed(capsys, 'cam', picture, '--class', name, '--model', model, '--out', out, '--method', 'Eigen-CAM')[0] == 0
+        maps.append(Image.open(out/f'leonberger_3-{name}.png'))
+    assert maps[2].tobytes() == maps[3].tobytes() != maps[0].tobytes()
 
 @pytest.mark.parametrize('more, expected', [
     (['--class', 'leonburger'], "class 'leonburger' does not exist; the nearest are leonberger"),
     (['--layer', '0.99'], "0.99"),
+    (['--method', 'GradCAM'], "no method 'GradCAM'; expected one of mean activation, Eigen-CAM, Grad-CAM"),
     (['--model', 'gone.pth'], 'gone.pth: no such file'),
 ])
 def test_cam_says_what_is_wrong_in_one_line(trained, capsys, more, expected):
@@ -159,7 +164,7 @@ def test_localise_scores_prints_and_writes_the_same(masked, capsys):
         assert cell.strip() == f"{100*float(r['mean']):.1f} ± {100*float(r['se']):.1f}" and int(r['n']) == n
     assert abs(float(rows['single', '0', 'chance', 'pointing']['mean']) - .5) < .03 and ('shifted', '0', 'Grad-CAM, random weights', 'energy') in rows
     page = (out/'localise.html').read_text()
-    assert line.split('|')[3].strip() in page and page.count('<img') == 6 and 'http' not in page and 'real photographs' in page
+    assert line.split('|')[3].strip().replace(' ', '\xa0') in page and page.count('<img') == 6 and 'http' not in page and 'real photographs' in page
     assert sorted(f.name for f in out.iterdir()) == ['localise.csv', 'localise.html']
     again = typed(capsys, 'localise', '--model', model, '--data', masked/'pets', '--n', '6', '--layers', '0', '--curves', '2', '--out', masked/'again')
     assert (masked/'again'/'localise.csv').read_text() == (out/'localise.csv').read_text() and again[0] == 0

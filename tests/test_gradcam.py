@@ -108,6 +108,20 @@ def test_bf16_autocast_gives_a_float32_map(net, x):
     assert got.dtype == torch.float32
     assert torch.corrcoef(torch.stack([got.flatten(), want.flatten()]))[0, 1] > .99
 
+def test_all_classes_under_bf16_autocast_resemble_those_in_32_bits(net, x):
+    want = class_maps(net, ['layer3', 'layer4'], x)
+    with torch.autocast('cpu', dtype=torch.bfloat16): got = class_maps(net, ['layer3', 'layer4'], x)
+    for n in want:
+        assert got[n].dtype == torch.float32 and got[n].shape == want[n].shape
+        assert torch.corrcoef(torch.stack([got[n].flatten(), want[n].flatten()]))[0, 1] > .99
+
+@pytest.mark.parametrize('at_once', [1, 3, 64])
+def test_the_way_back_of_a_class_does_not_depend_on_who_goes_along(net, x, at_once, monkeypatch):
+    from petcam import gradcam
+    monkeypatch.setattr(gradcam._ways_back, '__defaults__', (at_once,))
+    for j, m in enumerate(class_maps(net, ['layer2'], x)['layer2'].transpose(0, 1)):
+        if j % 12 == 0: close(m, grad_cam(net, 'layer2', x, j))
+
 def test_the_model_the_input_and_the_random_state_stay_as_found(tiny, x):
     tiny.train()
     tiny(x).sum().backward() # gradients that are the caller's own

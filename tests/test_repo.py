@@ -9,8 +9,9 @@ LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 
 # who may import whom: the map in CONTRIBUTING.md
 MAP = dict(toypets='', augment='', kernels='', hooks='', head='toypets', data='augment toypets', onecycle='data head toypets', resize='data onecycle',
-           heatmap='hooks', gradcam='hooks', explore='data gradcam heatmap hooks', localise='data gradcam heatmap hooks toypets',
-           report='data explore gradcam heatmap onecycle toypets', cli='augment data gradcam head heatmap onecycle report resize toypets')
+           heatmap='hooks', gradcam='hooks', relatives='gradcam heatmap hooks', explore='data gradcam heatmap hooks',
+           localise='data gradcam heatmap hooks relatives report toypets',
+           report='data explore gradcam heatmap onecycle toypets', cli='augment data head heatmap hooks localise onecycle relatives report resize toypets')
 
 @pytest.mark.parametrize('name', MODULES)
 def test_modules_import_only_along_the_map(name):
