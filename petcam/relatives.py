@@ -9,7 +9,6 @@ __all__ = ['METHODS', 'mean_activation_map', 'eigen_cam', 'grad_cam_map', 'grad_
 # %% ../nbs/08b_relatives.ipynb #c002
 from typing import NamedTuple
 import torch
-import torch.nn.functional as F
 from torch import nn, Tensor
 from .gradcam import Verdict, activation_and_gradient, verdict
 from .heatmap import describe, upsample

@@ -68,7 +68,7 @@ PLANS = dict(
             Stage('stage-3', 352, False, 2, slice(1e-6, 1e-4), .3)],
     toy  = [Stage('stage-1',  96, True,  3, slice(1e-2),       .8),
             Stage('stage-2',  96, False, 2, slice(3e-4, 3e-3), .8),
-            Stage('stage-3', 176, False, 2, slice(3e-4, 3e-3), .3)])
+            Stage('stage-3', 176, False, 3, slice(3e-4, 3e-3), .3)])
 
 def lesson_stages(kind='real', size=None, epochs=None)->list[Stage]: # size: of the large pictures; epochs: of each stage
     "The lesson's three stages, for 'real' photographs or for 'toy' pets"
