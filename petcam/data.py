@@ -206,6 +206,7 @@ class _Order(Sampler):
         order, seeds = (torch.randperm(self.n), torch.randint(1 << 62, (self.n,))) if self.train else (torch.arange(self.n),)*2
         return zip(order.tolist(), seeds.tolist())
 
+# %% ../nbs/00_data.ipynb #c051
 class Loader:
     "Batches of `ds`, normalised and on `device`"
     def __init__(self, ds:PetSet, bs:int, train:bool, device, workers=2):
@@ -225,7 +226,7 @@ class Loader:
             for xb, yb in self.dl: yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
         except BadPicture as e: raise BadPicture(str(e).split('BadPicture: ')[-1].strip()) from None   # without the worker's traceback
 
-# %% ../nbs/00_data.ipynb #c051
+# %% ../nbs/00_data.ipynb #c053
 def index_of(name:str|int, valid:list[str], what='class')->int:
     "The number of `name` among the `valid` names (a number stands for itself); a `ValueError` tells the nearest names"
     if name in valid: return valid.index(name)
@@ -237,7 +238,7 @@ def index_of(name:str|int, valid:list[str], what='class')->int:
     near = [lower[o] for o in get_close_matches(name.lower(), lower, 3, .4)] or valid[:3]
     raise ValueError(f"{what} {name!r} does not exist; the nearest are {', '.join(near)}")
 
-# %% ../nbs/00_data.ipynb #c054
+# %% ../nbs/00_data.ipynb #c056
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
     "Pictures for training and validation, all of one size"
@@ -267,7 +268,7 @@ class Data:
 
     def class_index(self, name:str|int)->int: return index_of(name, self.classes)
 
-# %% ../nbs/00_data.ipynb #c055
+# %% ../nbs/00_data.ipynb #c057
 def get_device()->torch.device:
     "The fastest device that this machine has"
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -291,7 +292,7 @@ def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON
     return Data(make(train, tfms[0]), make([i for i in valid if labels[i] in number], tfms[1]), classes, bs, pets,
                 get_device(), min(_cores(), 8) if workers is None else workers)
 
-# %% ../nbs/00_data.ipynb #c071
+# %% ../nbs/00_data.ipynb #c073
 def is_first()->bool:
     "Is this the process that prints and writes, of those that `accelerate launch` has started?"
     return os.environ.get('RANK', '0') == '0'
@@ -307,7 +308,7 @@ def write_beside(path:Path, write)->Path: # `path`
     finally: Path(aside).unlink(missing_ok=True)
     return path
 
-# %% ../nbs/00_data.ipynb #c074
+# %% ../nbs/00_data.ipynb #c076
 PETS_URL = 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/'
 ARCHIVES = {'images.tar.gz': '5c4f3ee8e5d25df40f4fd59a7f44e54c', 'annotations.tar.gz': '95a8c909bbe2e81eed6a22bccdf3f68f'}
 
@@ -325,7 +326,7 @@ def _copy(answer, f, done, show):
     if show: print()
     if done < total: raise OSError(f"it broke off after {done:,} of {total:,} bytes")
 
-# %% ../nbs/00_data.ipynb #c075
+# %% ../nbs/00_data.ipynb #c077
 def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     "Download `url` to `path`, going on where an earlier try stopped; the file gets its name when its checksum is right"
     path, part = Path(path), Path(f'{path}.part')
@@ -347,7 +348,7 @@ def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     os.replace(part, path)
     return path
 
-# %% ../nbs/00_data.ipynb #c076
+# %% ../nbs/00_data.ipynb #c078
 def download_pets(folder=None, url=PETS_URL, archives=ARCHIVES)->Path:
     "Download and unpack the Oxford-IIIT Pet dataset into `folder` (the cache, unless you name another)"
     folder = Path(folder or cache_dir()/'oxford-iiit-pet')

@@ -143,6 +143,7 @@ def _ways_back(y, acts, ks, at_once=64): # yields the gradients by each activati
         try: yield torch.vmap(way)(begin)
         except RuntimeError: yield [torch.stack(o) for o in zip(*map(way, begin))]   # batch norm in 16 bits, for one, cannot be gone together
 
+# %% ../nbs/08_gradcam.ipynb #c083
 def class_maps(
     model:nn.Module,
     layers, # a list of modules or names, the keys of the result
