@@ -12,7 +12,7 @@ from operator import index
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
-from .hooks import as_found, find_layer, is_grid, layers_of, record_from, watch
+from .hooks import as_found, find_layer, is_grid, layers_of, name_of, record_from, watch
 
 # %% ../nbs/08_gradcam.ipynb #c027
 def _index(c, k, names): # one class, by index or name -> index
@@ -63,11 +63,10 @@ def _ready(model, x): # eval mode, gradients on, and a copy of `x` that is free 
 def _one(kept, model, layer, x): # the single (b,c,h,w) output that a layer gave, or why there is none
     a = kept[0] if kept else None
     if len(kept) == 1 and is_grid(a.shape, x): return a
-    name = layer if isinstance(layer, str) else next((n for n, m in model.named_modules() if m is layer), repr(layer))
     if not kept: why = 'did not run in the forward pass (is it part of this model?)'
     elif len(kept) > 1: why = f'ran {len(kept)} times in one forward pass, so it has no one map'
     else: why = f'gives {tuple(a.shape)} for pictures {tuple(x.shape)}, and a map needs (b,c,h,w)'
-    raise ValueError(f'layer {name!r} {why}; the last usable layers are {", ".join(list(layers_of(model, x))[-4:])}')
+    raise ValueError(f'layer {name_of(model, layer)!r} {why}; the last usable layers are {", ".join(list(layers_of(model, x))[-4:])}')
 
 # %% ../nbs/08_gradcam.ipynb #c038
 def _gradients(score, acts, **kw):

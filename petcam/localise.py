@@ -21,7 +21,7 @@ from torch import nn, Tensor
 from .data import denormalize, write_beside
 from .gradcam import grad_cam
 from .heatmap import describe, overlay, upsample
-from .hooks import as_found, find_layer, layers_of
+from .hooks import as_found, find_layer, layers_of, name_of
 from .relatives import maps_of
 from .report import KINDS, STYLE, picture_html, table_html
 from .toypets import BREEDS, draw_pair
@@ -307,9 +307,6 @@ def measured(
     return {name: take(f) for name, f in MEASURES.items()}
 
 # %% ../nbs/10_localise.ipynb #c072
-def _name(model, layer): # the name by which a copy of the model knows it too
-    return layer if isinstance(layer, str) else next(o for o, m in model.named_modules() if m is layer)
-
 def _blind(questions, size, seed): # the maps of those who do not look, (n,q,...)
     n, q, *whole = questions.masks.shape
     noise = torch.randn(n, q, *size, generator=torch.Generator().manual_seed(seed))
@@ -325,7 +322,7 @@ def play(
     "Every method's scores, question by question, and those of the controls"
     maps = all_maps(model, layer, questions)
     size = next(iter(maps.values())).shape[2:]
-    if blank: maps |= {f'{o}, random weights': m for o, m in all_maps(blank, _name(model, layer), questions).items()}
+    if blank: maps |= {f'{o}, random weights': m for o, m in all_maps(blank, name_of(model, layer), questions).items()}
     values = {o: measured(m, questions.masks) for o, m in (maps | _blind(questions, size, seed)).items()}
     return values | {'chance': dict.fromkeys(MEASURES, questions.masks.float().mean((2, 3)))}
 
@@ -415,7 +412,7 @@ def play_curves(
     "Areas under insertion and deletion of every method and of the controls"
     maps, ks = all_maps(model, layer, questions), questions.ks[:, 0]
     maps |= _blind(questions, next(iter(maps.values())).shape[2:], seed)
-    if blank: maps['Grad-CAM, random weights'] = all_maps(blank, _name(model, layer), questions)['Grad-CAM']
+    if blank: maps['Grad-CAM, random weights'] = all_maps(blank, name_of(model, layer), questions)['Grad-CAM']
     go = lambda f, o: area(f(model, questions.xb, o[:, 0], ks, steps))[:, None]
     return {name: dict(insertion=go(insertion, o), deletion=go(deletion, o)) for name, o in maps.items()}
 

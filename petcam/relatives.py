@@ -12,7 +12,7 @@ import torch
 from torch import nn, Tensor
 from .gradcam import Verdict, activation_and_gradient, verdict
 from .heatmap import describe, upsample
-from .hooks import as_found
+from .hooks import as_found, name_of
 
 # %% ../nbs/08b_relatives.ipynb #c011
 def mean_activation_map(a:Tensor, g=None)->Tensor: # (b,c,h,w) -> (b,h,w)
@@ -50,15 +50,17 @@ def layer_cam(a:Tensor, g:Tensor)->Tensor: # (b,c,h,w) both -> (b,h,w)
 METHODS = {'mean activation': mean_activation_map, 'Eigen-CAM': eigen_cam, 'Grad-CAM': grad_cam_map, 'Grad-CAM++': grad_cam_plus_plus,
            'HiResCAM': hires_cam, 'LayerCAM': layer_cam}
 
+def _method(name):
+    if name not in METHODS: raise ValueError(f'no method {name!r}; expected one of {", ".join(METHODS)}')
+    return METHODS[name]
+
 def maps_of(model:nn.Module, layer, x:Tensor, target=None, # as for `grad_cam`
             methods=None, # names among METHODS; None: all of them
             names=None)->dict[str,Tensor]: # method -> (b,h,w)
     "The maps of several methods from one forward pass and one way back"
-    methods = list(METHODS) if methods is None else methods
-    for m in methods:
-        if m not in METHODS: raise ValueError(f'no method {m!r}; expected some of {", ".join(METHODS)}')
+    found = {m: _method(m) for m in (METHODS if methods is None else methods)}
     a, g, _ = activation_and_gradient(model, layer, x, target, names)
-    return {m: METHODS[m](a, g) for m in methods}
+    return {m: f(a, g) for m, f in found.items()}
 
 # %% ../nbs/08b_relatives.ipynb #c030
 def class_activation_map(model:nn.Module, layer, x:Tensor, target:int, # the class
@@ -102,9 +104,8 @@ class Explanation(NamedTuple):
 
 def explain(model:nn.Module, layer, x:Tensor, target=None, method='Grad-CAM', names=None)->list[Explanation]: # one for each picture
     "The map of each picture with everything that one has to know about it; arguments as for `grad_cam`"
-    if method not in METHODS: raise ValueError(f'no method {method!r}; expected one of {", ".join(METHODS)}')
+    found, name = _method(method), name_of(model, layer)
     a, g, y = activation_and_gradient(model, layer, x, target, names)
-    name = layer if isinstance(layer, str) else next(n for n, m in model.named_modules() if m is layer)
     ks = y.argmax(1).tolist() if target is None else list(target) if isinstance(target, (list, tuple, Tensor)) else [target]*len(x)
     said = [None if callable(k) else verdict(yi, k, names) for yi, k in zip(y, ks)]
-    return [Explanation(m, method, name, v) for m, v in zip(METHODS[method](a, g), said)]
+    return [Explanation(m, method, name, v) for m, v in zip(found(a, g), said)]
