@@ -76,11 +76,13 @@ def _gradients(score, acts, **kw):
 
 def _full(o): return o.to(torch.promote_types(o.dtype, torch.float32)) # half precision is too coarse for sums
 
-def _weigh(a, g, relu): # weights (b,c) are the mean gradients
+def _finite(o):
+    if not o.isfinite().all(): raise ValueError('the map is not finite: check the weights of the model')
+    return o
+
+def _weigh(a, g): # weights (b,c) are the mean gradients
     with torch.autocast(a.device.type, enabled=False):
-        m = torch.einsum('...bc,bcij->...bij', _full(g).mean((-2, -1)), _full(a.detach()))
-    if not m.isfinite().all(): raise ValueError('the map is not finite: check the weights of the model')
-    return m.relu() if relu else m
+        return _finite(torch.einsum('...bc,bcij->...bij', _full(g).mean((-2, -1)), _full(a.detach())))
 
 # %% ../nbs/08_gradcam.ipynb #c041
 def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names=None, # as for `grad_cam`
@@ -91,7 +93,7 @@ def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names
         y = model(x)
         a = _one(kept, model, layer, x)
         (g,) = _gradients(_score(y, target, len(x), names), [a])
-    return _full(a.detach()), _full(g), y.detach()
+    return _finite(_full(a.detach())), _finite(_full(g)), y.detach()
 
 # %% ../nbs/08_gradcam.ipynb #c042
 def grad_cam(
@@ -104,7 +106,7 @@ def grad_cam(
 )->Tensor: # (b,h',w') of the layer's size, signed
     "Where in `x` does `layer` raise `target`? The model is left as it was found"
     a, g, _ = activation_and_gradient(model, layer, x, target, names)
-    return _weigh(a, g, relu)
+    return _weigh(a, g).relu() if relu else _weigh(a, g)
 
 # %% ../nbs/08_gradcam.ipynb #c061
 class Verdict(NamedTuple):
@@ -142,6 +144,11 @@ def _ways_back(y, acts, ks, at_once=64): # yields the gradients by each activati
         try: yield torch.vmap(way)(begin)
         except RuntimeError: yield [torch.stack(o) for o in zip(*map(way, begin))]   # batch norm in 16 bits, for one, cannot be gone together
 
+def _maps(a, gs, method): # a (b,c,h,w), gs (n,b,c,h,w) -> (n,b,h,w)
+    if method is None: return _weigh(a, gs)
+    a = _full(a.detach())
+    return _finite(torch.stack([method(a, _full(g)) for g in gs]))
+
 # %% ../nbs/08_gradcam.ipynb #c083
 def class_maps(
     model:nn.Module,
@@ -150,17 +157,19 @@ def class_maps(
     classes=None, # class indices or names; None: every class
     relu:bool=False, # keep only what speaks for the class
     names=None, # the class names
+    rather=None, # a class: why each class rather than this one?
+    method=None, # a function (activation, gradient), both (b,c,h,w), -> (b,h,w); None: Grad-CAM
 )->dict: # layer -> (b,k,h',w')
-    "Grad-CAM for many classes and layers from one forward pass"
+    "The maps of many classes and layers from one forward pass"
     if isinstance(layers, (str, nn.Module)): layers = [layers]
     if isinstance(classes, (str, int)): classes = [classes]
-    if not len(layers) or (classes is not None and not len(classes)):
-        raise ValueError('no layer or no class to make maps of')
+    if not len(layers) or classes is not None and not len(classes): raise ValueError('no layer or no class to make maps of')
     found = [find_layer(model, l) for l in layers]
     with _ready(model, x) as x, record_from(found), ExitStack() as stack:
         kept = [stack.enter_context(watch(l, cut=False)) for l in found]
         y = _logits(model(x))
         acts = [_one(o, model, l, x) for o, l in zip(kept, layers)]
         ks = [_index(c, y.shape[1], names) for c in (range(y.shape[1]) if classes is None else classes)]
-        maps = [[_weigh(a, g, relu) for a, g in zip(acts, gs)] for gs in _ways_back(y, acts, ks)]
-    return {l: torch.cat(m).transpose(0, 1) for l, m in zip(layers, zip(*maps))}
+        if rather is not None: y = y - y[:, _index(rather, y.shape[1], names), None]
+        maps = [[_maps(a, g, method) for a, g in zip(acts, gs)] for gs in _ways_back(y, acts, ks)]
+    return {l: torch.cat([o.relu() if relu else o for o in m]).transpose(0, 1) for l, m in zip(layers, zip(*maps))}

@@ -1,12 +1,13 @@
 "Promises of petcam.explore: the map on show is the right one, a step computes nothing, a page holds what was computed."
-import base64, copy, json, os, re, shutil, time
+import asyncio, base64, copy, io, json, os, re, shutil, time
 import numpy as np
 import pytest, torch
 from PIL import Image
 from torch import nn
-from petcam.explore import CamExplorer, Kept, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
+from petcam.explore import BLIND, CamExplorer, Kept, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
 from petcam.heatmap import describe, overlay
 from petcam.hooks import layers_of
+from petcam.relatives import METHODS
 
 NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']
 
@@ -22,11 +23,15 @@ def model(): return small()
 @pytest.fixture(scope='module')
 def pictures(): return [*torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(1))]
 
-def slow(model, name, x, k): # full backward through a copy, channel by channel
+def slow_pass(model, name, x, k, rather=None): # full backward through a copy -> activation and gradient (c,h,w)
     model, seen = copy.deepcopy(model).requires_grad_(True).eval(), []
     model.get_submodule(name).register_forward_hook(lambda m, i, o: (seen.append(o.clone()), seen[0].retain_grad(), seen[0].clone())[-1])
-    model(x)[0, k].backward()
-    a, g = seen[0].detach()[0], seen[0].grad[0]
+    y = model(x)[0]
+    (y[k] if rather is None else y[k] - y[rather]).backward()
+    return seen[0].detach()[0], seen[0].grad[0]
+
+def slow(*args, **kw): # Grad-CAM, channel by channel
+    a, g = slow_pass(*args, **kw)
     return sum(g[c].mean()*a[c] for c in range(len(a)))
 
 
@@ -70,9 +75,103 @@ def test_classes_are_computed_in_blocks():
     model.register_forward_hook(lambda *a: runs.append(1))
     e.cls = 63; assert not runs
     e.cls = 64; assert len(runs) == 1
-    torch.testing.assert_close(e.map, slow(model, '6', e.store.item(0)[0], 64), atol=1e-6, rtol=1e-4)
+    e.cls = 69; assert len(runs) == 1
+    torch.testing.assert_close(e.map, slow(model, '6', e.store.item(0)[0], 69), atol=1e-6, rtol=1e-4)
 
-@pytest.mark.parametrize('what,bad,near', [('cls', 'ow', 'owl'), ('cls', 5, '0 to 4'), ('cls', -1, '0 to 4'), ('layer', '61', '6'),
+def test_every_method_is_that_of_the_lesson_and_costs_one_pass_for_all(model, pictures):
+    e = CamExplorer(model, pictures[0], classes=NAMES, layer='4')
+    passes, runs = [slow_pass(model, '4', e.store.item(0)[0], k) for k in range(5)], []
+    model.register_forward_hook(lambda *a: runs.append(1))
+    for method, f in METHODS.items():
+        for k, (a, g) in enumerate(passes):
+            e.cls, e.method = k, method
+            torch.testing.assert_close(e.map, f(a[None], g[None])[0], atol=1e-6, rtol=1e-4)
+            assert (method in e.words()) == (method != 'Grad-CAM') and ('the same for every class' in e.words()) == (method in BLIND)
+    assert len(runs) == 1 # for the methods that do not look at the class; the others were known from the first map on
+
+@pytest.mark.parametrize('method', ['Grad-CAM', 'LayerCAM', 'HiResCAM', 'Grad-CAM++'])
+def test_this_class_rather_than_that(model, pictures, method):
+    e = CamExplorer(model, pictures[0], classes=NAMES)
+    e.method, e.layer, e.cls, e.rather = method, '2', 'hen', 'dog'
+    a, g = slow_pass(model, '2', e.store.item(0)[0], 3, rather=1)
+    torch.testing.assert_close(e.map, METHODS[method](a[None], g[None])[0], atol=1e-6, rtol=1e-4)
+    assert e.rather == 'dog' and 'rather than dog' in e.words()
+    e.rather = None
+    assert e.rather is None and 'rather' not in e.words()
+
+def test_classes_in_the_order_of_their_probability(model, pictures):
+    e = CamExplorer(model, pictures, classes=NAMES, cls='fox')
+    before = e.image.value
+    e.by_probability = True
+    for i in (0, 1):
+        e.picture = i
+        y = model(e.store.item(i)[0])[0].tolist()
+        assert [v for _, v in e.class_slider.options] == sorted(range(5), key=lambda k: -y[k]) and e.cls == 'fox'
+    e.picture = 0
+    assert e.image.value == before
+    e.by_probability = False
+    assert [n for n, _ in e.class_slider.options] == NAMES and e.cls == 'fox'
+
+def test_three_hundred_pictures_make_pages_and_only_one_page_is_loaded(model):
+    loaded = []
+    e = CamExplorer(model, [torch.full((3, 40, 40), i/300) for i in range(300)], prepare=lambda p: (loaded.append(round(float(p[0, 0, 0])*300)), (p[None], p))[1])
+    assert len(e.strip.row.children) == 8 and set(loaded) == set(range(8)) and e.strip.place.value == '1 to 8 of 300'
+    e.picture = 299
+    assert [o.description for o in e.strip.row.children] == [f'picture {i}' for i in range(297, 301)] and max(loaded) == 299
+    e.strip.turns.children[0].click() # the earlier ones
+    e.strip.row.children[0].click()
+    assert e.picture == 288 and e.strip.place.value == '289 to 296 of 300' and 'px-on' in e.strip.row.children[0]._dom_classes
+    assert 100 not in loaded
+
+def png(picture): # (3,h,w) -> the bytes of a file
+    with io.BytesIO() as f: Image.fromarray((picture.permute(1, 2, 0)*255).byte().numpy()).save(f, 'PNG'); return f.getvalue()
+
+@pytest.mark.parametrize('old', [True, False], ids=['ipywidgets 7', 'ipywidgets 8'])
+def test_uploaded_pictures_are_shown_and_what_is_no_picture_is_named(model, pictures, old):
+    e = CamExplorer(model, pictures, classes=NAMES, cls='cat')
+    files = [('mine.png', png(pictures[1])), ('notes.txt', b'words')]
+    value = {n: dict(metadata=dict(name=n), content=c) for n, c in files} if old else tuple(dict(name=n, content=memoryview(c)) for n, c in files)
+    e._take(dict(new=value))
+    assert e.store.titles == ['picture 1', 'picture 2', 'mine'] and e.picture == 2 and e.cls == 'cat'
+    assert 'notes.txt' in e.said.value and 'alert' in e.said.value and [n for n, _ in e.chooser.options] == e.store.titles
+    torch.testing.assert_close(e.map, slow(model, '6', e.store.item(2)[0], 0), atol=1e-6, rtol=1e-4)
+    e.cls = 'dog'
+    assert 'notes.txt' not in e.said.value
+
+def test_a_photograph_that_lies_on_its_side_is_shown_upright(model):
+    from petcam.explore import _opened
+    wide, exif = Image.fromarray(np.zeros((20, 60, 3), np.uint8)), Image.Exif()
+    exif[0x112] = 6 # turn by 90 degrees
+    with io.BytesIO() as f: wide.save(f, 'JPEG', exif=exif); assert _opened(f.getvalue()).size == (20, 60)
+
+def test_while_nobody_asks_the_neighbours_are_computed(model, pictures):
+    async def rest():
+        e = CamExplorer(model, pictures[0], classes=NAMES, layers=['2', '4', '6'], layer='4')
+        known = lambda: [o for o in e.store.layers if e.store.knows(0, o, 0, 'Grad-CAM', None)]
+        e.cls = 1
+        at_first = known()
+        for _ in range(100):
+            await asyncio.sleep(.02)
+            if len(known()) == 3: break
+        return at_first, known()
+    at_first, later = asyncio.run(rest())
+    assert '2' not in at_first and later == ['2', '4', '6']
+
+def test_what_cannot_be_computed_ahead_disturbs_nobody(model, pictures):
+    async def rest():
+        e = CamExplorer(model, pictures[0], classes=NAMES, layers=['4', '6'])
+        good, e.store._of_block = e.store._of_block, lambda *a: 1/0
+        said = e.said.value
+        e._later(); await asyncio.sleep(.2)
+        assert e.said.value == said
+        e.layer_slider.value = '4' # by hand
+        assert 'division' in e.said.value and e.layer == '6'
+        e.store._of_block = good
+        e.layer = '4'
+        return e.layer
+    assert asyncio.run(rest()) == '4'
+
+@pytest.mark.parametrize('what,bad,near', [('method', 'Grad', 'Grad-CAM'), ('method', 6, '0 to 5'), ('rather', 'ow', 'owl'), ('cls', 'ow', 'owl'), ('cls', 5, '0 to 4'), ('cls', -1, '0 to 4'), ('layer', '61', '6'),
     ('layer', nn.ReLU(), 'does not exist'), ('picture', 2, '0 to 1'), ('picture', 'pictur 2', 'picture 2'), ('alpha', 1.5, '0 to 1')])
 def test_a_wrong_value_says_what_was_expected_and_changes_nothing(model, pictures, what, bad, near):
     e = CamExplorer(model, pictures, classes=NAMES)
@@ -163,7 +262,6 @@ def test_a_still_picture_where_there_is_no_front_end(model, pictures):
     e = CamExplorer(model, pictures, classes=NAMES)
     bundle = e._repr_mimebundle_()
     assert bundle['application/vnd.jupyter.widget-view+json']['model_id'] == e.model_id and e.cls in bundle['text/plain']
-    import io
     assert Image.open(io.BytesIO(base64.b64decode(bundle['image/jpeg']))).size[0] == 3*80 + 12
 
 def test_save_writes_the_picture_or_says_why_not(model, pictures, tmp_path):
@@ -185,11 +283,14 @@ def test_the_page_holds_the_maps_within_half_a_step(model, pictures):
     assert data['classes'] == NAMES and data['layers'] == store.layers
     for i, p in enumerate(data['pictures']):
         assert np.allclose(p['logits'], store.logits(i), atol=1e-4)
-        for name, o in zip(data['layers'], p['layers']):
-            q = np.frombuffer(base64.b64decode(o['maps']), np.uint8).reshape(5, o['h'], o['w'])
-            for k in range(5):
-                m, lo, hi = slow(model, name, store.item(i)[0], k).numpy(), o['lo'][k], o['hi'][k]
-                assert np.abs(lo + q[k]/255*(hi - lo) - m).max() <= (hi - lo)/510*1.01 + 1e-6
+        for name, methods in zip(data['layers'], p['layers']):
+            for method, o in zip(data['methods'], methods):
+                n = 1 if method in BLIND else 5
+                q = np.frombuffer(base64.b64decode(o['maps']), np.uint8).reshape(n, o['h'], o['w'])
+                for k in range(n):
+                    a, g = slow_pass(model, name, store.item(i)[0], k)
+                    m, lo, hi = METHODS[method](a[None], g[None])[0].numpy(), o['lo'][k], o['hi'][k]
+                    assert np.abs(lo + q[k]/255*(hi - lo) - m).max() <= (hi - lo)/510*1.01 + 1e-6
 
 def test_quantise_of_a_flat_map():
     lo, hi, q = quantise(torch.full((2, 3, 3), 7.))
@@ -227,19 +328,21 @@ def page(pictures, tmp_path_factory):
 def test_in_a_browser_the_map_on_show_is_the_right_one(page, pictures):
     model, rng = small(), np.random.RandomState(0)
     store = MapStore(model, pictures, classes=NAMES)
-    for i, l, k in zip(rng.randint(0, 2, 20).tolist(), rng.randint(0, 3, 20).tolist(), rng.randint(0, 5, 20).tolist()):
-        got = page.evaluate('''async ([i, k, l]) => { const r = document.querySelector('.px').petcam; await r.show(i, k, l);
+    methods = page.evaluate("document.querySelector('.px').petcam.data.methods")
+    for i, l, k, j in zip(*(rng.randint(0, n, 20).tolist() for n in (2, 3, 5, len(methods)))):
+        got = page.evaluate('''async ([i, k, l, j]) => { const r = document.querySelector('.px').petcam; await r.show(i, k, l, j);
             const m = r.map(), c = document.querySelector('.px-over');
             return {h: m.h, w: m.w, v: [...m.v], said: document.querySelector('.px-said').textContent, size: [c.height, c.width],
                     over: [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data],
-                    under: [...document.querySelector('.px-picture').getContext('2d').getImageData(0, 0, c.width, c.height).data]}; }''', [i, k, l])
-        m = slow(model, store.layers[l], store.item(i)[0], k)
+                    under: [...document.querySelector('.px-picture').getContext('2d').getImageData(0, 0, c.width, c.height).data]}; }''', [i, k, l, j])
+        a, g = slow_pass(model, store.layers[l], store.item(i)[0], k)
+        m = METHODS[methods[j]](a[None], g[None])[0]
         shown = torch.tensor(got['v']).view(got['h'], got['w'])
         assert (shown - m).abs().max() <= (m.max() - m.min())/500
         rgb = lambda o: np.array(o, np.uint8).reshape(*got['size'], 4)[..., :3]
         ours = overlay(rgb(got['under']), shown, .6, signed=True).astype(int) # our own drawing of the page's map and picture
         assert np.abs(rgb(got['over']) - ours).max() <= 2 and got['size'] == [64, 80]
-        assert describe(shown).split('. ')[0] in got['said'] and NAMES[k] in got['said'] and store.layers[l] in got['said']
+        assert describe(shown).split('. ')[0] in got['said'] and all(o in got['said'] for o in (NAMES[k], store.layers[l], methods[j]))
     assert not page.failed and len([o for o in page.asked if not o.startswith('data:')]) == 1
 
 def test_in_a_browser_the_keyboard_is_enough(page):
@@ -248,6 +351,8 @@ def test_in_a_browser_the_keyboard_is_enough(page):
     seen = [picture()]
     for control, key in [('class', 'ArrowRight'), ('layer', 'ArrowLeft'), ('class', 'End'), ('only', 'Space')]:
         page.focus(f'.px-{control}'); page.keyboard.press(key); seen.append(picture())
+    page.focus('.px-method'); page.keyboard.press('ArrowDown'); assert 'HiResCAM' in page.inner_text('.px-said')
+    page.keyboard.press('ArrowUp')
     assert len(set(seen)) == 5 and page.get_attribute('.px-class', 'aria-valuetext').startswith('owl')
     page.focus('.px-strip input:checked'); page.keyboard.press('ArrowRight'); page.wait_for_timeout(200)
     assert page.get_attribute('.px-picture', 'aria-label') == 'picture 2'

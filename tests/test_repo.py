@@ -9,7 +9,7 @@ LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 
 # who may import whom: the map in CONTRIBUTING.md
 MAP = dict(toypets='', augment='', kernels='', hooks='', head='toypets', data='augment toypets', onecycle='data head toypets', resize='data onecycle',
-           heatmap='hooks', gradcam='hooks', relatives='gradcam heatmap hooks', explore='data gradcam heatmap hooks',
+           heatmap='hooks', gradcam='hooks', relatives='gradcam heatmap hooks', explore='data gradcam heatmap hooks relatives',
            localise='data gradcam heatmap hooks relatives report toypets',
            report='data explore gradcam heatmap onecycle toypets', cli='augment data head heatmap hooks localise onecycle relatives report resize toypets')
 
