@@ -165,7 +165,7 @@ def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst
         '<h2>What was used</h2>', table_html(('', ''), facts), '<h2>Training</h2>', _stages_html(runs),
         figure_html(curves_figure(runs), 'training loss, learning rate and momentum by batch, one line for each stage'),
         '<h2>Two animals, one picture</h2><p>The same picture and the same forward pass; red speaks for the class asked about, blue against it.</p>', _pair_html(learn),
-        '<h2>Ask it yourself</h2><p>Every class and layer, for that picture and for the most surprising ones.</p>', _explorer(learn, losses),
+        '<h2>Ask it yourself</h2><p>Every class, at the end of each stage of the network, for that picture and for the most surprising ones.</p>', _explorer(learn, losses),
         '<h2>Mistakes</h2>', figure_html(confusion_figure(counts, classes), f'confusion matrix of {len(classes)} classes, {wrong} pictures off the diagonal'),
         table_html(('it is', 'the network says', 'pictures'), pairs) if pairs else '',
         '<h2>The most surprising mistakes</h2>', _worst_html(learn, logits, y, losses, worst)]
