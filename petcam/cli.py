@@ -11,7 +11,7 @@ from contextlib import nullcontext, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 
-# %% ../nbs/13_cli.ipynb #c005
+# %% ../nbs/13_cli.ipynb #c007
 class Usage(Exception):
     "A wish that cannot be met, in words for the person who typed it"
 
@@ -26,7 +26,7 @@ def _positive(text):
     if not text.isdigit() or int(text) < 1: raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
-# %% ../nbs/13_cli.ipynb #c008
+# %% ../nbs/13_cli.ipynb #c010
 def writable_folder(path)->Path:
     "Make the folder `path` if need be, and make sure that it can be written"
     path = Path(path)
@@ -37,7 +37,7 @@ def writable_folder(path)->Path:
     except OSError as e: raise Usage(f"{path}: cannot write there ({e.strerror or e})") from None
     return path
 
-# %% ../nbs/13_cli.ipynb #c010
+# %% ../nbs/13_cli.ipynb #c013
 def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out='build', seed=0, precision='auto', resume=False)->Path: # the report
     "Train the lesson's three stages and write the report: what `petcam run` does"
     out, start = writable_folder(out), time.monotonic()
@@ -63,7 +63,7 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     print(f"wrote {path} and the trained network {learn.path(stages[-1].name)}")
     return path
 
-# %% ../nbs/13_cli.ipynb #c011
+# %% ../nbs/13_cli.ipynb #c014
 def _try_sizes(learn, stages): # before an hour of work, not after it
     import torch
     for size in sorted({s.size for s in stages}):
@@ -79,7 +79,7 @@ def _facts(learn, pets, seed):
             ('batch', f"{d.bs}, on {d.device}{f' in {learn.team.num_processes} processes' if learn.team else ''} with {torch.get_num_threads()} threads in {learn.precision}, seed {seed}"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}")]
 
-# %% ../nbs/13_cli.ipynb #c013
+# %% ../nbs/13_cli.ipynb #c016
 def load_trained(path):
     "The network in a file that a learner has saved, and what the file says about it"
     from petcam.head import create_cnn
@@ -91,7 +91,7 @@ def load_trained(path):
     fit_state(model, state['model'], path)
     return model.eval(), about
 
-# %% ../nbs/13_cli.ipynb #c014
+# %% ../nbs/13_cli.ipynb #c017
 def _look(net, about, picture, asked, layer, method): # what is drawn, what is said, the name of the class
     from PIL import Image
     from petcam.augment import get_transforms
@@ -102,7 +102,7 @@ def _look(net, about, picture, asked, layer, method): # what is drawn, what is s
     seen, = explain(net, layer, x, asked, method, about['classes'])
     return Image.fromarray(overlay(denormalize(x)[0], seen.map, signed=True)), f"{picture}: {seen}", seen.verdict.name
 
-# %% ../nbs/13_cli.ipynb #c015
+# %% ../nbs/13_cli.ipynb #c018
 def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', method='Grad-CAM', out=None)->list[Path]: # the pictures written
     "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
@@ -125,13 +125,13 @@ def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', method=
     if bad: raise BadPicture('; '.join(bad))
     return written
 
-# %% ../nbs/13_cli.ipynb #c016
+# %% ../nbs/13_cli.ipynb #c019
 def _target(out, picture, name, n):
     default = f"{Path(picture).stem}-{name}.png"
     if out is None: return Path(default)
     return Path(out)/default if n > 1 or Path(out).is_dir() or not Path(out).suffix else Path(out)
 
-# %% ../nbs/13_cli.ipynb #c019
+# %% ../nbs/13_cli.ipynb #c026
 def _to_score(about, data, n, split, seed): # the pictures with a trimap, their classes, all pictures with theirs, the data in the network's terms
     import numpy as np
     from dataclasses import replace
@@ -150,7 +150,7 @@ def _to_score(about, data, n, split, seed): # the pictures with a trimap, their 
     pool = [(f, number[name]) for f, name in every if name in number]
     return [f for f, _ in pairs], [number[name] for _, name in pairs], pool, replace(d, classes=about['classes'])
 
-# %% ../nbs/13_cli.ipynb #c021
+# %% ../nbs/13_cli.ipynb #c028
 def _localise_facts(model, about, d, files, split, seed, curves):
     import petcam, torch
     seen = 'validation pictures only, as `petcam run` splits this folder' if split == 'valid' else 'training pictures are among them, if the network is of this folder'
@@ -177,7 +177,7 @@ def localise(model='build/models/stage-3.pth', data=None, n=None, layers=None, o
     print(f"\nwrote {path} and {write_rows(out/'localise.csv', result.rows)}")
     return path
 
-# %% ../nbs/13_cli.ipynb #c023
+# %% ../nbs/13_cli.ipynb #c030
 def data(path=None, download=False):
     "Say which pictures are used, or download the real ones: what `petcam data` does"
     from petcam.data import download_pets, find_pets, labelled
@@ -202,7 +202,7 @@ def lab(folder='petcam-lessons', start=True):
     if not find_spec('jupyterlab'): raise Usage("JupyterLab is not installed: `pip install 'jupyterlab>=4.4,<5'`, or open the lessons in any notebook program")
     subprocess.run([sys.executable, '-m', 'jupyterlab', str(folder)])
 
-# %% ../nbs/13_cli.ipynb #c026
+# %% ../nbs/13_cli.ipynb #c033
 def _run_options(c):
     c.add_argument('--data', metavar='PATH', help='a folder of pictures named like pug_12.jpg (default: what `petcam data` finds)')
     c.add_argument('--arch', metavar='NAME', help='a torchvision model (default: resnet34, or a small one for toy pets)')
@@ -215,7 +215,7 @@ def _run_options(c):
     c.add_argument('--precision', default='auto', choices=['auto','fp32','bf16'], help='of the arithmetic (default: what is fast here)')
     c.add_argument('--resume', action='store_true', help='go on with a run that was stopped or killed, after its last whole epoch')
 
-# %% ../nbs/13_cli.ipynb #c027
+# %% ../nbs/13_cli.ipynb #c034
 def _layers(text): return [o.strip() for o in text.split(',') if o.strip()]
 
 def _localise_options(c):
@@ -229,7 +229,7 @@ def _localise_options(c):
     c.add_argument('--out', default='build', metavar='DIR', help='where localise.csv and localise.html go (default: build)')
     c.add_argument('--seed', type=int, default=0, help='for all random numbers (default: 0)')
 
-# %% ../nbs/13_cli.ipynb #c028
+# %% ../nbs/13_cli.ipynb #c035
 def _parser():
     p = argparse.ArgumentParser('petcam', description='Fine-tune a network on 37 breeds of cats and dogs, and see where it looks.')
     subs = p.add_subparsers(dest='command', required=True, metavar='run|cam|data|lab|localise')
@@ -250,7 +250,7 @@ def _parser():
     c.add_argument('folder', nargs='?', default='petcam-lessons', help='where the copy goes (default: petcam-lessons)')
     return p
 
-# %% ../nbs/13_cli.ipynb #c029
+# %% ../nbs/13_cli.ipynb #c036
 def _voice(): # of the processes that `accelerate launch` starts, the first one speaks; errors are always said
     return nullcontext() if os.environ.get('RANK', '0') == '0' else redirect_stdout(io.StringIO())
 

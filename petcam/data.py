@@ -27,7 +27,7 @@ class BadPicture(ValueError):
     "A file that should be a picture cannot be read as one"
 
 def load_picture(path:str|Path, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
-    "Read a picture; with `at_least`, a JPEG at an 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels; `BadPicture` names a bad file"
+    "Read a picture; with `at_least`, a JPEG at 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels; `BadPicture` names a bad file"
     try:
         with Image.open(path) as picture:
             if at_least: picture.draft('RGB', (at_least, at_least))
@@ -171,7 +171,7 @@ class PetSet(Dataset):
     def prepare(self, picture): # pictures are never sampled at less than twice the size, see `augment`
         return self.tfms(as_tensor(picture, 2*self.size), self.size, self.padding_mode)
 
-# %% ../nbs/00_data.ipynb #c046
+# %% ../nbs/00_data.ipynb #c048
 def _per_colour(values, x): return torch.tensor(values, device=x.device, dtype=x.dtype).view(3,1,1)
 
 def normalize(x:Tensor)->Tensor: # (...,3,h,w)
@@ -182,7 +182,7 @@ def denormalize(x:Tensor)->Tensor: # (...,3,h,w)
     "The inverse of `normalize`"
     return x*_per_colour(IMAGENET_STD, x)+_per_colour(IMAGENET_MEAN, x)
 
-# %% ../nbs/00_data.ipynb #c049
+# %% ../nbs/00_data.ipynb #c051
 def _in_the_background(worker):
     signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C is for the process that trains
     if hasattr(os, 'nice'): os.nice(10)            # a worker that takes a core away from the model delays all of its threads
@@ -206,7 +206,7 @@ class _Order(Sampler):
         order, seeds = (torch.randperm(self.n), torch.randint(1 << 62, (self.n,))) if self.train else (torch.arange(self.n),)*2
         return zip(order.tolist(), seeds.tolist())
 
-# %% ../nbs/00_data.ipynb #c051
+# %% ../nbs/00_data.ipynb #c053
 class Loader:
     "Batches of `ds`, normalised and on `device`"
     def __init__(self, ds:PetSet, bs:int, train:bool, device, workers=2):
@@ -226,7 +226,7 @@ class Loader:
             for xb, yb in self.dl: yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
         except BadPicture as e: raise BadPicture(str(e).split('BadPicture: ')[-1].strip()) from None   # without the worker's traceback
 
-# %% ../nbs/00_data.ipynb #c053
+# %% ../nbs/00_data.ipynb #c055
 def index_of(name:str|int, valid:list[str], what='class')->int:
     "The number of `name` among the `valid` names (a number stands for itself); a `ValueError` tells the nearest names"
     if name in valid: return valid.index(name)
@@ -238,7 +238,7 @@ def index_of(name:str|int, valid:list[str], what='class')->int:
     near = [lower[o] for o in get_close_matches(name.lower(), lower, 3, .4)] or valid[:3]
     raise ValueError(f"{what} {name!r} does not exist; the nearest are {', '.join(near)}")
 
-# %% ../nbs/00_data.ipynb #c056
+# %% ../nbs/00_data.ipynb #c058
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
     "Pictures for training and validation, all of one size"
@@ -268,7 +268,7 @@ class Data:
 
     def class_index(self, name:str|int)->int: return index_of(name, self.classes)
 
-# %% ../nbs/00_data.ipynb #c057
+# %% ../nbs/00_data.ipynb #c059
 def get_device()->torch.device:
     "The fastest device that this machine has"
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -292,7 +292,7 @@ def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON
     return Data(make(train, tfms[0]), make([i for i in valid if labels[i] in number], tfms[1]), classes, bs, pets,
                 get_device(), min(_cores(), 8) if workers is None else workers)
 
-# %% ../nbs/00_data.ipynb #c073
+# %% ../nbs/00_data.ipynb #c075
 def is_first()->bool:
     "Is this the process that prints and writes, of those that `accelerate launch` has started?"
     return os.environ.get('RANK', '0') == '0'
@@ -308,7 +308,7 @@ def write_beside(path:Path, write)->Path: # `path`
     finally: Path(aside).unlink(missing_ok=True)
     return path
 
-# %% ../nbs/00_data.ipynb #c076
+# %% ../nbs/00_data.ipynb #c078
 PETS_URL = 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/'
 ARCHIVES = {'images.tar.gz': '5c4f3ee8e5d25df40f4fd59a7f44e54c', 'annotations.tar.gz': '95a8c909bbe2e81eed6a22bccdf3f68f'}
 
@@ -326,7 +326,7 @@ def _copy(answer, f, done, show):
     if show: print()
     if done < total: raise OSError(f"it broke off after {done:,} of {total:,} bytes")
 
-# %% ../nbs/00_data.ipynb #c077
+# %% ../nbs/00_data.ipynb #c079
 def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     "Download `url` to `path`, going on where an earlier try stopped; the file gets its name when its checksum is right"
     path, part = Path(path), Path(f'{path}.part')
@@ -348,7 +348,7 @@ def fetch(url:str, path:Path, checksum:str, kind='md5', show=True)->Path:
     os.replace(part, path)
     return path
 
-# %% ../nbs/00_data.ipynb #c078
+# %% ../nbs/00_data.ipynb #c080
 def download_pets(folder=None, url=PETS_URL, archives=ARCHIVES)->Path:
     "Download and unpack the Oxford-IIIT Pet dataset into `folder` (the cache, unless you name another)"
     folder = Path(folder or cache_dir()/'oxford-iiit-pet')

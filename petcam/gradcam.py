@@ -14,7 +14,7 @@ import torch
 from torch import nn, Tensor
 from .hooks import as_found, find_layer, is_grid, layers_of, name_of, record_from, watch
 
-# %% ../nbs/08_gradcam.ipynb #c027
+# %% ../nbs/08_gradcam.ipynb #c030
 def _index(c, k, names): # one class, by index or name -> index
     if isinstance(c, str):
         if names is None: raise ValueError(f'class {c!r} is a name: pass names=data.classes as well, or its index')
@@ -27,7 +27,7 @@ def _index(c, k, names): # one class, by index or name -> index
     if not 0 <= i < k: raise ValueError(f'class {i} is out of range: the model has {k} classes, 0 to {k - 1}')
     return i
 
-# %% ../nbs/08_gradcam.ipynb #c031
+# %% ../nbs/08_gradcam.ipynb #c034
 def _logits(y):
     if isinstance(y, Tensor) and y.dim() == 2: return y
     got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
@@ -39,7 +39,7 @@ def _classes(y, target, b, names): # one class for each picture
     if len(ts) != b: raise ValueError(f'{len(ts)} targets for {b} pictures: give one, or one for each')
     return [_index(t, y.shape[1], names) for t in ts]
 
-# %% ../nbs/08_gradcam.ipynb #c032
+# %% ../nbs/08_gradcam.ipynb #c035
 def _score(y, target, b, names): # what to raise, summed over pictures
     if callable(target): s = target(y)
     elif target is None: s = _logits(y).gather(1, y.argmax(1, keepdim=True))
@@ -48,7 +48,7 @@ def _score(y, target, b, names): # what to raise, summed over pictures
     got = tuple(s.shape) if isinstance(s, Tensor) else repr(s)
     raise ValueError(f'target must give one number for each of the {b} pictures, got {got}')
 
-# %% ../nbs/08_gradcam.ipynb #c035
+# %% ../nbs/08_gradcam.ipynb #c038
 @contextmanager
 def _ready(model, x): # eval mode, gradients on, and a copy of `x` that is free of the caller's graph
     if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
@@ -59,7 +59,7 @@ def _ready(model, x): # eval mode, gradients on, and a copy of `x` that is free 
         raise ValueError('the model was made under torch.inference_mode and can have no gradients: make it outside')
     with torch.inference_mode(False), torch.enable_grad(), as_found(model): yield x.detach().clone()
 
-# %% ../nbs/08_gradcam.ipynb #c037
+# %% ../nbs/08_gradcam.ipynb #c040
 def _one(kept, model, layer, x): # the single (b,c,h,w) output that a layer gave, or why there is none
     a = kept[0] if kept else None
     if len(kept) == 1 and is_grid(a.shape, x): return a
@@ -68,7 +68,7 @@ def _one(kept, model, layer, x): # the single (b,c,h,w) output that a layer gave
     else: why = f'gives {tuple(a.shape)} for pictures {tuple(x.shape)}, and a map needs (b,c,h,w)'
     raise ValueError(f'layer {name_of(model, layer)!r} {why}; the last usable layers are {", ".join(list(layers_of(model, x))[-4:])}')
 
-# %% ../nbs/08_gradcam.ipynb #c038
+# %% ../nbs/08_gradcam.ipynb #c041
 def _gradients(score, acts, **kw):
     gs = torch.autograd.grad(score, acts, allow_unused=True, **kw) if score.requires_grad else [None]
     if any(g is None for g in gs): raise ValueError('the target does not depend on the layer through a gradient')
@@ -84,7 +84,7 @@ def _weigh(a, g): # weights (b,c) are the mean gradients
     with torch.autocast(a.device.type, enabled=False):
         return _finite(torch.einsum('...bc,bcij->...bij', _full(g).mean((-2, -1)), _full(a.detach())))
 
-# %% ../nbs/08_gradcam.ipynb #c041
+# %% ../nbs/08_gradcam.ipynb #c044
 def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names=None, # as for `grad_cam`
                            )->tuple[Tensor,Tensor,Tensor]: # (b,c,h,w) both, at least float32; and what the model answered
     "What `layer` gave, and the gradient of `target` by it"
@@ -95,7 +95,7 @@ def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names
         (g,) = _gradients(_score(y, target, len(x), names), [a])
     return _finite(_full(a.detach())), _finite(_full(g)), y.detach()
 
-# %% ../nbs/08_gradcam.ipynb #c042
+# %% ../nbs/08_gradcam.ipynb #c045
 def grad_cam(
     model:nn.Module,
     layer, # a module or its name; it must give (b,c,h,w) and run once
@@ -108,7 +108,7 @@ def grad_cam(
     a, g, _ = activation_and_gradient(model, layer, x, target, names)
     return _weigh(a, g).relu() if relu else _weigh(a, g)
 
-# %% ../nbs/08_gradcam.ipynb #c061
+# %% ../nbs/08_gradcam.ipynb #c064
 class Verdict(NamedTuple):
     "What the model thinks of one class in one picture"
     name: str
@@ -123,7 +123,7 @@ class Verdict(NamedTuple):
         said = f'{self.name}: logit {self.logit:.2f}, {self.probability:.1%}, rank {self.rank} of {self.of}'
         return said if self.rank == 1 else said + f'; the model says {self.top} ({self.top_probability:.1%})'
 
-# %% ../nbs/08_gradcam.ipynb #c062
+# %% ../nbs/08_gradcam.ipynb #c065
 def verdict(
     logits:Tensor, # (k,) or (1,k)
     target, # class index or name
@@ -135,7 +135,7 @@ def verdict(
     top, name = int(y.argmax()), lambda i: names[i] if names is not None else f'class {i}'
     return Verdict(name(k), float(y[k]), float(p[k]), int((y > y[k]).sum()) + 1, len(y), name(top), float(p[top]))
 
-# %% ../nbs/08_gradcam.ipynb #c082
+# %% ../nbs/08_gradcam.ipynb #c089
 def _ways_back(y, acts, ks, at_once=64): # yields the gradients by each activation, (n,b,c,h,w), of the next n classes
     n = max(1, at_once//len(y))
     way = lambda g: _gradients(y, acts, grad_outputs=g, retain_graph=True)
@@ -149,7 +149,7 @@ def _maps(a, gs, method): # a (b,c,h,w), gs (n,b,c,h,w) -> (n,b,h,w)
     a = _full(a.detach())
     return _finite(torch.stack([method(a, _full(g)) for g in gs]))
 
-# %% ../nbs/08_gradcam.ipynb #c083
+# %% ../nbs/08_gradcam.ipynb #c090
 def class_maps(
     model:nn.Module,
     layers, # a list of modules or names, the keys of the result

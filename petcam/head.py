@@ -93,7 +93,7 @@ def create_head(nf:int, c:int, # channels of the body, classes
         if isinstance(m, nn.Linear): nn.init.kaiming_normal_(m.weight); nn.init.zeros_(m.bias)
     return head
 
-# %% ../nbs/02_head.ipynb #c028
+# %% ../nbs/02_head.ipynb #c031
 def create_cnn(arch, c:int, bn_final=False, weights=None)->nn.Sequential: # (b,3,h,w) -> (b,c)
     "A body and a head: `model[0]` and `model[1]`"
     body = create_body(arch, weights)
@@ -103,14 +103,14 @@ def create_cnn(arch, c:int, bn_final=False, weights=None)->nn.Sequential: # (b,3
     if out.ndim != 4: raise ValueError(f"the body of {arch} returns a shape of {tuple(out.shape)}; expected (b,c,h,w)")
     return nn.Sequential(body.train(), create_head(out.shape[1], c, bn_final))
 
-# %% ../nbs/02_head.ipynb #c031
+# %% ../nbs/02_head.ipynb #c034
 def layer_groups(model:nn.Sequential)->list[nn.Module]:
     "The three groups that learn at different rates: most of the body, its last quarter, the head"
     body = list(model[0].children())
     cut = max(1, len(body)*3//4)
     return [nn.Sequential(*body[:cut]), nn.Sequential(*body[cut:]), model[1]]
 
-# %% ../nbs/02_head.ipynb #c034
+# %% ../nbs/02_head.ipynb #c037
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
 def set_frozen(model:nn.Sequential, frozen=True, batch_norms=False):
@@ -126,7 +126,7 @@ def train_mode(model:nn.Module):
     for layer in model.modules():
         if isinstance(layer, BATCH_NORMS) and layer.affine and not layer.weight.requires_grad: layer.eval()
 
-# %% ../nbs/02_head.ipynb #c042
+# %% ../nbs/02_head.ipynb #c047
 def _count(m): return sum(p.numel() for p in m.parameters())
 
 @torch.no_grad()

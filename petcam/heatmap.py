@@ -21,7 +21,7 @@ def mean_activation(
     if acts.dim() not in (3, 4): raise ValueError(f'acts must be (b,c,h,w) or (c,h,w), got {tuple(acts.shape)}')
     return acts.detach().float().mean(-3)
 
-# %% ../nbs/07_heatmap.ipynb #c023
+# %% ../nbs/07_heatmap.ipynb #c025
 def upsample(
     map:Tensor, # (...,h,w)
     size, # (H,W), or one number for a square
@@ -32,7 +32,7 @@ def upsample(
     up = F.interpolate(m.reshape(-1, 1, *m.shape[-2:]), size=size, mode='bilinear', align_corners=False)
     return up.reshape(*m.shape[:-2], *size)
 
-# %% ../nbs/07_heatmap.ipynb #c034
+# %% ../nbs/07_heatmap.ipynb #c036
 def _pixels(picture): # anything picture-like -> (h,w,3) float array in [0,1]
     p = picture.detach().cpu().float().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
     whole = not picture.is_floating_point() if isinstance(picture, Tensor) else p.dtype.kind in 'iu'
@@ -50,7 +50,7 @@ def _grid(map): # one map, on the CPU
     if bad: raise ValueError(f'the map holds {bad} values that are not finite')
     return m
 
-# %% ../nbs/07_heatmap.ipynb #c035
+# %% ../nbs/07_heatmap.ipynb #c037
 def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest value, highest value
     if signed is None: signed = bool((m < 0).any())
     top = float(m.abs().max() if limit is None else limit) or 1.
@@ -59,7 +59,7 @@ def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest val
     if limit is not None: low = min(low, 0.)
     return False, matplotlib.colormaps[cmap or 'magma'], low, high if high > low else low + 1
 
-# %% ../nbs/07_heatmap.ipynb #c036
+# %% ../nbs/07_heatmap.ipynb #c038
 def overlay(
     picture, # (3,h,w) tensor in [0,1], or an (h,w,3) array or Pillow picture
     map, # (h',w') of any size
@@ -80,12 +80,12 @@ def overlay(
     mixed = p + (tint - p)*cover[..., None]
     return (mixed*255).round().clip(0, 255).astype(np.uint8)
 
-# %% ../nbs/07_heatmap.ipynb #c044
+# %% ../nbs/07_heatmap.ipynb #c046
 def _colorbar(panels, colours, low, high):
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low, high), colours)
     panels[0].figure.colorbar(scale, ax=panels, shrink=.7)
 
-# %% ../nbs/07_heatmap.ipynb #c045
+# %% ../nbs/07_heatmap.ipynb #c047
 def show_heatmap(
     picture, # (3,h,w) tensor in [0,1], or an (h,w,3) array or Pillow picture
     map, # (h',w') of any size
@@ -110,7 +110,7 @@ def show_heatmap(
     if colorbar: _colorbar(list(panels), colours, low, high)
     return axs
 
-# %% ../nbs/07_heatmap.ipynb #c054
+# %% ../nbs/07_heatmap.ipynb #c056
 def _thirds(m, dim): # the share of the sum in each third
     fine = m.repeat_interleave(3, dim)
     return [float(o.sum()/fine.sum()) for o in fine.chunk(3, dim)]

@@ -21,7 +21,7 @@ from .heatmap import describe, overlay
 from .onecycle import COLUMNS, Learner
 from .toypets import draw_pair
 
-# %% ../nbs/12_report.ipynb #c008
+# %% ../nbs/12_report.ipynb #c009
 def confusion(said:torch.Tensor, true:torch.Tensor, c:int)->torch.Tensor: # (n,), (n,) -> (c,c)
     "How often class i (row) was called j (column)"
     return torch.bincount(true*c+said, minlength=c*c).view(c, c)
@@ -32,14 +32,14 @@ def most_confused(counts:torch.Tensor, classes:list[str], n=8)->list[tuple[str,s
     order = wrong.flatten().argsort(descending=True, stable=True)[:n].tolist()
     return [(classes[i//len(classes)], classes[i%len(classes)], int(wrong.view(-1)[i])) for i in order if wrong.view(-1)[i]]
 
-# %% ../nbs/12_report.ipynb #c010
+# %% ../nbs/12_report.ipynb #c012
 def confusion_figure(counts:torch.Tensor, classes:list[str])->Figure:
     "The confusion matrix as a picture"
     fig = Figure(figsize=(9,8), layout='constrained')
     ax = fig.subplots()
     ax.imshow(np.where(counts.numpy() > 0, counts.numpy()**.5, np.nan), cmap='viridis_r')
     for i, j in counts.nonzero().tolist():
-        if i != j: ax.text(j, i, int(counts[i,j]), ha='center', va='center', color='crimson', fontsize=8, fontweight='bold')
+        if i != j: ax.text(j, i, int(counts[i,j]), ha='center', va='center', color='white', fontsize=8, fontweight='bold', bbox=dict(facecolor='crimson', linewidth=0, pad=1.5))
     ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7); ax.set_yticks(range(len(classes)), classes, fontsize=7)
     ax.set(xlabel='the network says', ylabel='it is', title='Confusion (mistakes in red)')
     ax.grid(True, linewidth=.3)
@@ -60,7 +60,7 @@ def curves_figure(runs:list['Run'])->Figure:
     ax.legend(fontsize=7)
     return fig
 
-# %% ../nbs/12_report.ipynb #c011
+# %% ../nbs/12_report.ipynb #c013
 @dataclass
 class Run:
     "What is left of one stage of training"
@@ -70,7 +70,7 @@ class Run:
     @classmethod
     def of(cls, name:str, size:int, learn:Learner): return cls(name, size, **learn.history)
 
-# %% ../nbs/12_report.ipynb #c015
+# %% ../nbs/12_report.ipynb #c019
 def top_losses(losses:torch.Tensor, n=6)->list[int]:
     "The numbers of the `n` pictures with the largest losses"
     return losses.argsort(descending=True)[:n].tolist()
@@ -89,7 +89,7 @@ def class_map(learn:Learner, picture, cls, alpha=.55)->Shown:
     seen = verdict(logits, k, learn.data.classes)
     return Shown(overlay(learn.data.denorm(xb)[0], m, alpha, signed=True), f"{seen.name}: {seen.probability:.1%}, rank {seen.rank} of {seen.of}", describe(m))
 
-# %% ../nbs/12_report.ipynb #c018
+# %% ../nbs/12_report.ipynb #c024
 def two_animals(data:Data)->tuple[Image.Image,str,str,str]: # picture, class on the left, class on the right, where it is from
     "A picture with a dog on the left and a cat on the right"
     names = [c if c in data.classes else data.classes[i] for c,i in (('leonberger',-1), ('Abyssinian',0))]
@@ -102,7 +102,7 @@ def _side_by_side(data, names):
     halves = [data.valid_ds[i][0][:, :, data.size//4:data.size//4+data.size//2] for i in where]
     return Image.fromarray((torch.cat(halves, 2).permute(1,2,0)*255).byte().numpy())
 
-# %% ../nbs/12_report.ipynb #c021
+# %% ../nbs/12_report.ipynb #c027
 def _img(data:bytes, kind, alt, width=''): return f'<img {width} alt="{html.escape(alt, quote=True)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 def figure_html(fig:Figure, alt:str)->str:
@@ -120,7 +120,7 @@ def table_html(head, rows)->str:
     cells = lambda tag, row: '<tr>' + ''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in row) + '</tr>'
     return '<table>' + cells('th', head) + ''.join(cells('td', r) for r in rows) + '</table>'
 
-# %% ../nbs/12_report.ipynb #c023
+# %% ../nbs/12_report.ipynb #c030
 STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto;font-variant-numeric:tabular-nums}td,th{padding:.15rem .8rem;text-align:left;border-bottom:1px solid #8884}
 figure{display:inline-block;margin:.4rem;vertical-align:top;width:240px}figcaption{font-size:.85rem}img{max-width:100%;height:auto;border-radius:4px;background:#fff}
@@ -133,7 +133,7 @@ def _stages_html(runs):
     rows = [(run.name, f'{run.size} px', r[0], *(f'{v:.4f}' for v in r[1:4]), f'{r[4]:.0f} s') for run in runs for r in run.rows]
     return table_html(('stage', 'pictures', *COLUMNS), rows)
 
-# %% ../nbs/12_report.ipynb #c024
+# %% ../nbs/12_report.ipynb #c031
 def _worst_html(learn, logits, y, losses, n):
     blocks = []
     for i in (i for i in top_losses(losses, n) if logits[i].argmax() != y[i]):
@@ -154,7 +154,7 @@ def _pair_html(learn):
     return picture_html((seen*255).byte().permute(1,2,0).numpy(), f'a picture with two animals, {source}', source) \
         + ''.join(picture_html(o.pixels, o.words, html.escape(o.title)) for o in asked) + f'<p>{"<br>".join(f"<b>{o.title}</b>: {html.escape(o.words)}" for o in asked)}</p>'
 
-# %% ../nbs/12_report.ipynb #c025
+# %% ../nbs/12_report.ipynb #c032
 def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst=6)->str:
     "The whole report as one page"
     logits, y, losses = learn.predictions()
@@ -165,7 +165,7 @@ def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst
         '<h2>What was used</h2>', table_html(('', ''), facts), '<h2>Training</h2>', _stages_html(runs),
         figure_html(curves_figure(runs), 'training loss, learning rate and momentum by batch, one line for each stage'),
         '<h2>Two animals, one picture</h2><p>The same picture and the same forward pass; red speaks for the class asked about, blue against it.</p>', _pair_html(learn),
-        '<h2>Ask it yourself</h2><p>Every class and layer, for that picture and for the most surprising ones.</p>', _explorer(learn, losses),
+        '<h2>Ask it yourself</h2><p>Every class, at the end of each stage of the network, for that picture and for the most surprising ones.</p>', _explorer(learn, losses),
         '<h2>Mistakes</h2>', figure_html(confusion_figure(counts, classes), f'confusion matrix of {len(classes)} classes, {wrong} pictures off the diagonal'),
         table_html(('it is', 'the network says', 'pictures'), pairs) if pairs else '',
         '<h2>The most surprising mistakes</h2>', _worst_html(learn, logits, y, losses, worst)]

@@ -58,7 +58,7 @@ def _tufts(p, length, rng, size=.13):
     saw = np.tile([0., .5, 1.], n)*np.repeat(rng.uniform(.35, 1.2, n), 3)
     return q + saw[:,None]*length*(turn*np.stack([t[:,1], -t[:,0]], 1) + (0,.4))
 
-# %% ../nbs/11_toypets.ipynb #c022
+# %% ../nbs/11_toypets.ipynb #c023
 @dataclass
 class Part:
     "One piece of a drawing"
@@ -83,7 +83,7 @@ class _Canvas:
         self.cover, self.pieces = Image.new('L', self.size), {}
         self.covers.append(self.cover)
 
-# %% ../nbs/11_toypets.ipynb #c024
+# %% ../nbs/11_toypets.ipynb #c025
 def _paint(cv, p, to_px, scale, colours):
     "Paint the part `p`; `to_px` takes its points to pixels, `scale` is one unit in pixels"
     pts, solid = to_px(p.points), not (p.on or p.width)
@@ -103,7 +103,7 @@ def _paint(cv, p, to_px, scale, colours):
     if solid and cv.cover: cv.cover.paste(255, box, m)
     if solid and p.name: cv.pieces.setdefault(p.name, Image.new('L', cv.size)).paste(255, box, m)
 
-# %% ../nbs/11_toypets.ipynb #c025
+# %% ../nbs/11_toypets.ipynb #c026
 def _shade(cv, m, box, p, scale):
     "Light on one rounded part with mask `m`, and its soft shadow on what lies behind"
     half, box = m.reduce(2), tuple(o//2 for o in box)
@@ -118,7 +118,7 @@ def _shade(cv, m, box, p, scale):
         cv.light.paste(40, box, ImageChops.multiply(near, Image.new('L', near.size, int(107*p.light))))
     cv.light.paste(Image.fromarray(s.clip(30,225).astype(np.uint8)).resize(half.size, Image.BILINEAR), box, half)
 
-# %% ../nbs/11_toypets.ipynb #c030
+# %% ../nbs/11_toypets.ipynb #c031
 @lru_cache(None)
 def _noise(sx, sy, seed, n=512):
     "A tile of noise blurred by (`sx`,`sy`) that repeats without a seam, mean 0, deviation 1"
@@ -137,7 +137,7 @@ def _tile(name):
     if name=='ticks': return _noise(1.2,2.2,7)
     return _noise(2.6,2.6,6) if name=='flecks' else _noise(40,40,5)
 
-# %% ../nbs/11_toypets.ipynb #c033
+# %% ../nbs/11_toypets.ipynb #c034
 def _pattern(name, look, u, v, rng):
     "How much of the second colour there is at (`u`,`v`): 0 to 1; `look` reads a tile there"
     if name=='stripes':
@@ -161,7 +161,7 @@ def _rgb(o):
     "'#rrggbb' without its '#' -> three numbers"
     return np.array([int(o[k:k+2],16) for k in (0,2,4)], float)
 
-# %% ../nbs/11_toypets.ipynb #c036
+# %% ../nbs/11_toypets.ipynb #c037
 @dataclass(frozen=True)
 class Breed:
     "What makes a breed look as it does"
@@ -184,7 +184,7 @@ class Breed:
         "Is one of these among the marks?"
         return not set(words).isdisjoint(self.marks.split('+'))
 
-# %% ../nbs/11_toypets.ipynb #c038
+# %% ../nbs/11_toypets.ipynb #c039
 _CATS = '''
 Abyssinian        cat b06a35 7a431f dcae7c b99a2e ticked   big   1.1 .55 .15 .15 1.1  thin  tabby+chin
 Bengal            cat cf9650 452a18 ecd3a4 9aa83a rosettes prick .85 .55 .15 .40 1.1  thin  tabby+chin
@@ -199,7 +199,7 @@ Russian_Blue      cat 7d8796 667080 939cab 7fae4c solid    big   .90 .55 .18 .20
 Siamese           cat e8dcc6 46352c efe6d6 4a86d6 solid    big   1.1 .70 .10 .05 1.15 thin  points
 Sphynx            cat dcaa98 c48a7c e8c0b0 a9b86a solid    big   1.3 .55 .00 .15 1.1  thin  wrinkles+nowhisker'''
 
-# %% ../nbs/11_toypets.ipynb #c039
+# %% ../nbs/11_toypets.ipynb #c040
 _DOGS = '''american_bulldog dog f0e9df a5713f f6f0e6 6b4a2c solid rose .85 .35 .12 1.0 .95 thin patches+jowl+eyepatch
 american_pit_bull_terrier dog a2673b 7b4a2a f0e8dc 8a6030 solid rose .90 .50 .10 .70 1.05 thin bib+blaze+rednose
 basset_hound dog cc9a5c 39302b f3ebde 5a3c22 solid drop 1.9 .80 .10 .85 .45 thin blaze+bib+saddle+jowl+droop+wrinkles
@@ -226,7 +226,7 @@ staffordshire_bull_terrier dog 6d5138 2f241c f0e8dc 5b3d22 brindle rose .80 .35 
 wheaten_terrier    dog d6b27a b88f55 e6cba0 3f2c1d solid button .95 .60 .80 .45 1.05 stub beard+fringe+curls
 yorkshire_terrier  dog 5f646f 43474f c38b4e 35261a solid prick .85 .40 .85 .20 .60 stub tanface+topknot+beard+bow'''
 
-# %% ../nbs/11_toypets.ipynb #c040
+# %% ../nbs/11_toypets.ipynb #c041
 def _breed(row):
     "A row of the table -> (name, `Breed`)"
     name, *v = row.split()
@@ -242,7 +242,7 @@ def _named(o):
     raise ValueError(f'unknown breed {o!r}: expected a `Breed` or one of {len(BREEDS)} names, '
                      f'nearest: {", ".join(near) or "none"}')
 
-# %% ../nbs/11_toypets.ipynb #c044
+# %% ../nbs/11_toypets.ipynb #c045
 _EARS = dict(button=[[.40,-.80],[.72,-.98],[1.0,-.72],[1.02,-.45],[.86,-.25],[.66,-.42]],
              rose=[[.45,-.72],[.8,-.98],[1.16,-.80],[1.22,-.55],[.98,-.42],[.75,-.5]],
              drop=[[.55,-.72],[.85,-.72],[1.08,-.3],[1.16,.1],[1.12,.75],[.92,.85],[.76,.64],[.72,0],[.66,-.35]])
@@ -261,7 +261,7 @@ def _ear(b, s, yaw, rng):
                   tip+(r,.05), (low+tip)/2+(.09,-.02), low, [.5,-.1]])
     return _smooth(p)*f, _smooth((p[1:7]-(.6,-.52))*.62+(.6,-.55))*f
 
-# %% ../nbs/11_toypets.ipynb #c045
+# %% ../nbs/11_toypets.ipynb #c046
 def _ears(b, yaw, rng):
     "Both ears"
     fill = 'mark' if b.has('points','darkears','eyepatches','cap') else 'tan' if b.has('tanface') else 'coat'
@@ -273,7 +273,7 @@ def _ears(b, yaw, rng):
             tip = outer[np.argmin(outer[:,1])]
             for d in (-.02,.05,.1): yield Part(np.array([tip+(0,.1), tip+(s*d,-.18)]), 'mark', width=.03)
 
-# %% ../nbs/11_toypets.ipynb #c046
+# %% ../nbs/11_toypets.ipynb #c047
 _ALMOND = np.array([[-1,.22],[-.6,-.66],[.3,-.9],[1,-.25],[.6,.62],[-.3,.85]])
 
 def _eyes(b, yaw, y, rng):
@@ -291,7 +291,7 @@ def _eyes(b, yaw, y, rng):
         yield Part(_oval(x+look-.3*r, y-.32*r, r*.26, r*.26), (255,255,255), on='eye')
         yield Part(_oval(x+look+.25*r, y+.35*r, r*.12, r*.12), (255,255,255), on='eye', alpha=.7)
 
-# %% ../nbs/11_toypets.ipynb #c047
+# %% ../nbs/11_toypets.ipynb #c048
 def _cat_face(b, yaw, rng):
     "Muzzle, nose, mouth and whiskers of a cat"
     x, y = yaw*.26, .10+.20*b.muzzle
@@ -307,7 +307,7 @@ def _cat_face(b, yaw, rng):
             p, q = np.array([x+s*(.16+.05*k), y+.16+.05*k]), np.array([s*(1.2+.1*rng.random()), y+.19*k])
             yield Part(np.array([p, (p+q)/2+(0,-.05), q]), 'whisker', width=.018, alpha=.8)
 
-# %% ../nbs/11_toypets.ipynb #c048
+# %% ../nbs/11_toypets.ipynb #c049
 def _dog_face(b, yaw, rng):
     "Muzzle, nose and mouth of a dog"
     m, jowl, smile = b.muzzle, b.has('jowl'), .05*b.has('smile')
@@ -328,7 +328,7 @@ def _dog_face(b, yaw, rng):
     yield Part(_oval(x, y, .16+.03*b.build+.02*m, .12, square=2.4, taper=-.15), 'nose', 'nose', light=.8)
     yield Part(_oval(x-.03, y-.05, .06, .025), (255,255,255), on='nose', soft=.01, alpha=.6)
 
-# %% ../nbs/11_toypets.ipynb #c050
+# %% ../nbs/11_toypets.ipynb #c051
 def _face_marks(b, yaw, rng):
     "Markings on the head"
     x, k = yaw*.2, rng.uniform(.08,.16)
@@ -354,7 +354,7 @@ def _face_marks(b, yaw, rng):
         for y,d in ((-.72,.3),(-.57,.23),(-.42,.16)):
             yield Part(_limb(x-d, y, x+d, y, .018, .018, .07), 'line', on='head', soft=.012, alpha=.55)
 
-# %% ../nbs/11_toypets.ipynb #c051
+# %% ../nbs/11_toypets.ipynb #c052
 def _head(b, yaw, rng):
     "Every part of the head"
     cat, fluff, y = b.kind=='cat', b.fur*.10, -.06 if b.kind=='cat' else -.12
@@ -376,7 +376,7 @@ def _head(b, yaw, rng):
         for s in (-1,1): yield Part(_smooth([[0,-1.],[s*.28,-1.18],[s*.3,-.85]]), 'toy')
         yield Part(_oval(0,-1,.08,.08), 'toy')
 
-# %% ../nbs/11_toypets.ipynb #c053
+# %% ../nbs/11_toypets.ipynb #c054
 _TOYS = (201,62,58), (52,110,180), (60,140,90), (222,168,50), (140,80,160), (40,150,160)
 
 def _palette(b, rng, u, v):
@@ -392,7 +392,7 @@ def _palette(b, rng, u, v):
                 line=ink(coat*1.1+42 if dark else shade+10), pink=(222,122,128), gold=(226,186,80),
                 whisker=(245,243,240) if coat.mean()<200 else (120,112,108), toy=_TOYS[rng.integers(6)])
 
-# %% ../nbs/11_toypets.ipynb #c058
+# %% ../nbs/11_toypets.ipynb #c059
 def _tail(b, x, y, rng):
     "The tail, from (x,y) to the right"
     fill, r, at = 'mark' if b.has('points') else 'coat', .13+.05*b.build, rng.uniform(-1,1)
@@ -413,7 +413,7 @@ def _leg(b, x0, y0, x1, y1, r, rng):
         x, y = x1-.04+d*r, y1+.04+r*.2
         yield Part(np.array([[x,y],[x,y+r*.42]]), 'line', width=.025, alpha=.6)
 
-# %% ../nbs/11_toypets.ipynb #c059
+# %% ../nbs/11_toypets.ipynb #c060
 def _body_marks(b, x, y, rx, ry, side, rng):
     "Markings on the trunk, an oval about (x,y), seen from the side or from the front"
     if b.has('saddle'):
@@ -426,7 +426,7 @@ def _body_marks(b, x, y, rx, ry, side, rng):
         belly = _oval(x-.1, y+ry*.95, rx*1.1, ry*.55) if side else _oval(x, y-.1*ry, rx*.52, ry*.95, taper=-.2)
         yield Part(belly, 'pale', on='body', soft=.07)
 
-# %% ../nbs/11_toypets.ipynb #c060
+# %% ../nbs/11_toypets.ipynb #c061
 def _portrait(b, rng):
     "Neck and shoulders below the head"
     k = .80+.35*b.build
@@ -447,7 +447,7 @@ def _sitting(b, rng):
     yield from _body_marks(b, 0, 1.6+.4*longer, .84*k, 1.3+.4*longer, 0, rng)
     for s in (-1,1): yield from _leg(b, s*.34*k, 1.9+.4*longer, s*.32*k, foot, .23*(.75+.35*b.build), rng)
 
-# %% ../nbs/11_toypets.ipynb #c061
+# %% ../nbs/11_toypets.ipynb #c062
 def _standing(b, rng):
     "A standing body, seen from the side, its head at the left"
     k, y, r, lean = .62+.22*b.build, 1.25, .24*(.75+.35*b.build), rng.uniform(-.15,.15)
@@ -472,7 +472,7 @@ def _lying(b, rng):
     yield Part(_tufts(_oval(1.6, y+.66, .42, .17), b.fur*.05, rng), 'coat', light=.6)
     for x,d in ((.35,0), (-.05,.08)): yield from _leg(b, x+.3, y+.5+d, x-.55, y+.62+d, r, rng)
 
-# %% ../nbs/11_toypets.ipynb #c063
+# %% ../nbs/11_toypets.ipynb #c064
 _POSES = dict(portrait=_portrait, sitting=_sitting, standing=_standing, lying=_lying)
 
 def _individual(b, rng):
@@ -487,7 +487,7 @@ def _hex(c):
     "Three numbers -> six hex digits"
     return ''.join(f'{int(o):02x}' for o in np.clip(c, 6, 250))
 
-# %% ../nbs/11_toypets.ipynb #c064
+# %% ../nbs/11_toypets.ipynb #c065
 def _animal(b, pose, rng):
     "Parts of one animal from back to front, and two corners of the box that should be seen"
     yaw, tilt = rng.uniform(-.9,.9), rng.normal()*.12
@@ -501,7 +501,7 @@ def _animal(b, pose, rng):
     if pose=='portrait': lo, hi = np.minimum(lo, (-1.15,9)), np.maximum(hi, (1.15,rng.uniform(1.25,2.1)))
     return body+collar+head, lo, hi
 
-# %% ../nbs/11_toypets.ipynb #c066
+# %% ../nbs/11_toypets.ipynb #c067
 def _colour(rng, lo=70, hi=225, vivid=.5):
     "A random colour"
     return tuple(int(o) for o in np.clip(rng.uniform(lo,hi)+vivid*rng.uniform(-90,90,3), 10, 250))
@@ -524,7 +524,7 @@ def _ball(x, y, s, rng):
     yield Part(_oval(x, y, r, r), _colour(rng,90,200,1.), 'ball')
     yield Part(_limb(x-r, y+.2*r, x+r, y-.3*r, .2*r, .2*r, .3*r), _colour(rng,150,240,.6), on='ball')
 
-# %% ../nbs/11_toypets.ipynb #c067
+# %% ../nbs/11_toypets.ipynb #c068
 def _cushion(x, y, s, rng):
     "A cushion, on (x,y)"
     r = .67*s; y -= .8*r
@@ -539,7 +539,7 @@ def _things(W, floor, n, rng):
         x, y, s = rng.uniform((0,floor,.12), (W,.97,.3))
         yield from (_ball,_cushion,_plant)[rng.integers(3)](x, y, s, rng)
 
-# %% ../nbs/11_toypets.ipynb #c068
+# %% ../nbs/11_toypets.ipynb #c069
 def _room(W, rng):
     "A wall and a floor, perhaps a window, pictures, a rug"
     f, x, y, s = rng.uniform((.55,0,-.1,.25), (.8,W-.3,.15,.45)); maybe = rng.random(4)<(.4,.5,.5,.4)
@@ -562,7 +562,7 @@ def _room(W, rng):
     if maybe[3]: yield Part(_oval(W*rng.uniform(.3,.7), .93, W*.5, .14), _colour(rng,90,210,.8), light=.3)
     yield from _things(W, f, rng.integers(0,4), rng)
 
-# %% ../nbs/11_toypets.ipynb #c069
+# %% ../nbs/11_toypets.ipynb #c070
 def _meadow(W, rng):
     "Sky, clouds, hills, grass, flowers"
     f, dusk = rng.uniform(.3,.65), .4*rng.random()
@@ -583,7 +583,7 @@ def _meadow(W, rng):
     for _ in range(rng.integers(0,8)): yield Part(_oval(*spot(f+.2,1),.014,.014, n=8), _colour(rng,150,240,1.), light=0)
     yield from _things(W, f+.2, rng.integers(0,2), rng)
 
-# %% ../nbs/11_toypets.ipynb #c070
+# %% ../nbs/11_toypets.ipynb #c071
 def _sofa(W, rng):
     "A sofa with cushions"
     c = np.array(_colour(rng,80,190,.55)); ink = lambda k: tuple(int(o) for o in np.clip(c*k,0,250))
@@ -601,7 +601,7 @@ def _studio(W, rng):
         x, y, r = rng.uniform(0,(W,1,.3)); soft, a = rng.choice([.004,.05]), rng.uniform(.25,.8)
         yield Part(_oval(x, y, r+.03, r+.03), _colour(rng,60,235,.8), soft=soft, light=0, alpha=a)
 
-# %% ../nbs/11_toypets.ipynb #c071
+# %% ../nbs/11_toypets.ipynb #c072
 def _clutter(W, rng):
     "A heap of shapes"
     yield Part(_rect(-.1,-.1,W+.1,1.1), _colour(rng,60,220,.7), light=0)
@@ -623,7 +623,7 @@ def _backdrop(cv, rng):
     soft = bg.albedo.filter(ImageFilter.GaussianBlur(rng.uniform(.7,1.6)))
     cv.albedo, cv.light = soft.resize(cv.size, Image.NEAREST), lit.resize(cv.light.size, Image.BILINEAR)
 
-# %% ../nbs/11_toypets.ipynb #c074
+# %% ../nbs/11_toypets.ipynb #c075
 def _pet(cv, b, pose, box, rng):
     "Paint one animal inside `box` = (x0,y0,x1,y1), in pixels"
     b = _individual(b, rng); parts, lo, hi = _animal(b, pose, rng)
@@ -645,7 +645,7 @@ def _ground_shadow(cv, p, scale):
     m = m.reduce(4).filter(ImageFilter.GaussianBlur(.03*scale))
     cv.light.paste(50, (0,0), m.resize(cv.light.size, Image.BILINEAR))
 
-# %% ../nbs/11_toypets.ipynb #c075
+# %% ../nbs/11_toypets.ipynb #c076
 def _hair(cv, b, rng):
     "Light and dark streaks on what the newest animal covers"
     w, h = cv.light.size; x, y = rng.integers(512, size=2)
@@ -654,7 +654,7 @@ def _hair(cv, b, rng):
     t = Image.fromarray(np.clip(128+t,0,255).astype(np.uint8))
     cv.light.paste(ImageChops.add(cv.light, t, 1, -128), (0,0), cv.cover.reduce(2))
 
-# %% ../nbs/11_toypets.ipynb #c076
+# %% ../nbs/11_toypets.ipynb #c077
 def _develop(cv, rng):
     "Colour times light, at half the size, with the light of the day and a little grain"
     a, s = (np.asarray(o, np.float32) for o in (cv.albedo.reduce(2), cv.light))
@@ -677,7 +677,7 @@ def _masks(cv):
 
 def _rngs(seed, n): return [np.random.default_rng(o) for o in np.random.SeedSequence(seed).spawn(n)]
 
-# %% ../nbs/11_toypets.ipynb #c077
+# %% ../nbs/11_toypets.ipynb #c078
 def _some_size(rng):
     "A size at random, like small photographs: the short side 192 to 240, the other up to 1.3 times that"
     s = rng.integers(192, 241); o = [s, int(s*rng.uniform(1,1.3))]
@@ -690,7 +690,7 @@ def _start(w, h, scene, day):
     _backdrop(cv, scene)
     return cv
 
-# %% ../nbs/11_toypets.ipynb #c079
+# %% ../nbs/11_toypets.ipynb #c080
 def draw_pet(breed,       # a name in `BREEDS` or a `Breed`
              seed=0,      # an int or a sequence of ints
              size=None,   # (width, height), by default 192 to 312 each
@@ -709,7 +709,7 @@ def draw_pet(breed,       # a name in `BREEDS` or a `Breed`
     _pet(cv, b, pose, (x,y,x+k,y+k), look)
     return _develop(cv, day), _masks(cv)[0]
 
-# %% ../nbs/11_toypets.ipynb #c090
+# %% ../nbs/11_toypets.ipynb #c091
 def draw_pair(left,       # a name in `BREEDS` or a `Breed`
               right,
               seed=0,     # an int or a sequence of ints
@@ -726,7 +726,7 @@ def draw_pair(left,       # a name in `BREEDS` or a `Breed`
         _pet(cv, _named(b), pose, (x, foot-tall, x+wide, foot), r)
     return _develop(cv, day), *_masks(cv)
 
-# %% ../nbs/11_toypets.ipynb #c094
+# %% ../nbs/11_toypets.ipynb #c095
 _FACES = 'none points mask blaze cap eyepatches cheeks tan tabby vee eyepatch spectacles tanface'.split()
 _TRUNKS = 'none none bib saddle patches gloves'.split()
 _EXTRAS = ('ruff jowl droop wrinkles beard brows fringe topknot bigeyes smile cheeky chin darkears curls rednose '
@@ -752,21 +752,21 @@ def _likeness(a, b):
     "In how many words two breeds agree: 0 to 5"
     return sum(getattr(a,o)==getattr(b,o) for o in ('kind','pattern','ear','tail','marks'))
 
-# %% ../nbs/11_toypets.ipynb #c095
+# %% ../nbs/11_toypets.ipynb #c096
 def random_breed(rng:np.random.Generator)->Breed:
     "An invented breed, unlike each of the 37"
     while True:
         b = _invent(rng)
         if max(_likeness(b, o) for o in BREEDS.values()) < 4: return b
 
-# %% ../nbs/11_toypets.ipynb #c101
+# %% ../nbs/11_toypets.ipynb #c102
 def _trimap(m, band=2):
     "Mask (h,w) -> 1 = pet, 2 = background, 3 = within `band` pixels of the outline"
     im = Image.fromarray(m)
     grown, shrunk = (np.asarray(im.filter(f(2*band+1))) for f in (ImageFilter.MaxFilter, ImageFilter.MinFilter))
     return np.where(grown!=shrunk, 3, 2-m).astype(np.uint8)
 
-# %% ../nbs/11_toypets.ipynb #c106
+# %% ../nbs/11_toypets.ipynb #c107
 _VERSION = 1
 
 def _draw_some(folder, per_class, seed, part, parts):
@@ -792,7 +792,7 @@ def _draw_all(folder, per_class, seed):
     finally: failed = other.wait()
     if failed: _draw_some(folder, per_class, seed, 1, 2)
 
-# %% ../nbs/11_toypets.ipynb #c107
+# %% ../nbs/11_toypets.ipynb #c108
 def _holds(mark, info): return mark.exists() and json.loads(mark.read_text())==info
 
 def make_toypets(folder,        # where; made if need be
@@ -818,7 +818,7 @@ def make_toypets(folder,        # where; made if need be
     finally: shutil.rmtree(tmp, ignore_errors=True)
     return folder
 
-# %% ../nbs/11_toypets.ipynb #c111
+# %% ../nbs/11_toypets.ipynb #c112
 _WORDS = dict(pattern='ticked stripes spots rosettes brindle flecks', ear='prick tuft big small button rose drop wavy',
               tail='thin plume curl stub', marks=' '.join(sorted({*_FACES, *_TRUNKS, *_EXTRAS}-{'none'})))
 
@@ -829,7 +829,7 @@ def _answers(b):
     numbers = [*colours, *(2*o-1 for o in (b.ears, b.muzzle, b.fur, b.build, b.legs))]
     return np.array(yes, np.float32), np.array(numbers, np.float32)
 
-# %% ../nbs/11_toypets.ipynb #c114
+# %% ../nbs/11_toypets.ipynb #c115
 TOY_ARCH = 'mobilenet_v3_small'    # the torchvision model whose body `toy_weights` fits
 _MEAN, _STD = (.485,.456,.406), (.229,.224,.225)
 
@@ -854,7 +854,7 @@ def _batch(x, size=112, train=True):
     mean, std = (torch.tensor(o)[:,None,None] for o in (_MEAN, _STD))
     return ((x-mean)/std).contiguous(memory_format=torch.channels_last)
 
-# %% ../nbs/11_toypets.ipynb #c115
+# %% ../nbs/11_toypets.ipynb #c116
 def _train_body(arch, x, yes, num, epochs=9, bs=32, lr=4e-3, seed=0):
     "Train the body of `arch` to answer, with 5 % of the pictures held out; returns its `features.*`"
     import torch, torchvision; from torch import nn; import torch.nn.functional as F
@@ -878,7 +878,7 @@ def _train_body(arch, x, yes, num, epochs=9, bs=32, lr=4e-3, seed=0):
         print(f'epoch {e}: held-out loss {loss(o,i):.3f}, cat or dog {cat:.1%} right, {time.time()-t:.0f} s', flush=1)
     return {'features.'+k:v for k,v in full.features.state_dict().items()}
 
-# %% ../nbs/11_toypets.ipynb #c118
+# %% ../nbs/11_toypets.ipynb #c119
 def pretrain(out,          # file to write
              n=12000,      # pictures, each of another invented breed
              epochs=9, seed=11, arch=TOY_ARCH):
