@@ -1,0 +1,129 @@
+"""The sliders of the lessons: what is on show is what the function gives, a still picture is left, a mistake does no harm."""
+import base64, io
+import ipywidgets as W
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+import torch
+from petcam.sliders import as_widget, beside, play
+
+def opened(file): return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))
+
+def ramp(level=100, dark=False): return np.full((20, 30), 0 if dark else level, np.uint8)
+
+def noise(*shape): return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+def still(player): # (the picture as a stranger's page shows it, its words)
+    bundle = player._repr_mimebundle_()
+    kind, = [k for k in bundle if k.startswith('image/')]
+    return opened(base64.b64decode(bundle[kind])), bundle['text/plain']
+
+# ---- play itself
+
+def test_what_is_on_show_is_what_the_function_gives():
+    p = play(ramp, level=(0, 255), dark=False)
+    for values in (dict(level=7), dict(dark=True), dict(level=200, dark=False)):
+        p.set(**values)
+        assert (opened(p.image.value) == ramp(**p.values)[..., None]).all() and p.image.format == 'png'
+    assert p.values == dict(level=200, dark=False) and p.words == 'level 200, dark False' and p.words in p.said.value
+
+def test_a_hand_on_the_slider_draws_once_for_each_change():
+    drawn = []
+    p = play(lambda level=100: (drawn.append(level), ramp(level))[1], level=(0, 255))
+    for v in (5, 5, 6): p.sliders['level'].value = v
+    assert drawn == [100, 5, 6]
+
+def test_sliders_start_where_the_function_does_or_where_one_says():
+    assert play(ramp, level=(0, 255)).values == dict(level=100)
+    assert play(ramp, start=dict(level=3), level=(0, 255)).values == dict(level=3)
+    assert play(lambda v: ramp(), v=(0., 4.)).values == dict(v=2.) and play(lambda v: ramp(), v=[('one', 1), ('two', 2)]).values == dict(v=1)
+
+@pytest.mark.parametrize('form,kind', [((0, 9), W.IntSlider), ((0, 9, 3), W.IntSlider), ((0, 1.), W.FloatSlider), ((0, 1, .1), W.FloatSlider),
+                                       (['a', 'b'], W.SelectionSlider), (True, W.Checkbox), (W.BoundedIntText(3), W.BoundedIntText)])
+def test_each_short_form_is_a_widget_with_a_label(form, kind):
+    made = as_widget('some_name', form)
+    assert type(made) is kind and (made is form or made.description == 'some name')
+
+@pytest.mark.parametrize('form', ['words', (1,), (1, 2, 3, 4), (5, 1), ('a', 'b'), [], None, 3])
+def test_a_form_that_is_none_is_refused_by_name(form):
+    with pytest.raises(ValueError, match='level'): as_widget('level', form)
+
+@pytest.mark.parametrize('step,digits', [(.1, 1), (.25, 2), (.0005, 4), (2.5, 1), (1/3, 2), (1., 0)])
+def test_a_slider_shows_as_many_digits_as_its_step_needs(step, digits):
+    assert as_widget('x', (0., 10., step)).readout_format == f'.{digits}f'
+
+def test_a_function_that_fails_says_so_and_the_slider_goes_back():
+    def picky(level=100):
+        if level == 13: raise RuntimeError('<13> is bad luck')
+        return ramp(level)
+    p = play(picky, level=(0, 255))
+    p.sliders['level'].value = 13 # by hand: a message under the picture
+    assert p.values == dict(level=100) and '&lt;13&gt; is bad luck' in p.said.value and 'role="alert"' in p.said.value
+    assert (opened(p.image.value) == 100).all()
+    p.sliders['level'].value = 14 # it goes on working
+    assert (opened(p.image.value) == 14).all() and 'luck' not in p.said.value and 'role="status"' in p.said.value
+    with pytest.raises(RuntimeError, match='bad luck'): p.set(level=13) # from code: an exception
+    assert p.values == dict(level=14)
+    p.set(level=15)
+    assert p.picture[0, 0] == 15
+    with pytest.raises(RuntimeError): play(picky, start=dict(level=13), level=(0, 255))
+
+def test_what_a_slider_cannot_hold_is_refused_and_nothing_moves():
+    p = play(lambda level=100, mode='soft', dark=False: ramp(level), level=(0, 255), mode=['soft', 'hard'], dark=False)
+    for wrong, text in ((dict(level=300), 'from 0 to 255'), (dict(level=2.5), 'whole number'), (dict(mode='loud'), 'soft, hard'),
+                        (dict(levle=3), 'level'), (dict(dark='x'), 'True or False'), (dict(mode='hard', level=-1), 'from 0 to 255')):
+        with pytest.raises(ValueError, match=text): p.set(**wrong)
+        assert p.values == dict(level=100, mode='soft', dark=False)
+
+def test_it_leaves_a_still_picture_with_its_words():
+    p = play(lambda level=100: (ramp(level), f'the level is {level}'), level=(0, 255))
+    p.set(level=77)
+    picture, words = still(p)
+    assert words == 'the level is 77' and (picture[-20:] == 77).all() and picture.shape[0] > 20 and (picture[:-20] < 100).any()
+    assert p._repr_mimebundle_()['application/vnd.jupyter.widget-view+json']['model_id'] == p.model_id
+    assert p._ipython_display_ is None # ipywidgets 7 would show the sliders alone
+
+def test_the_tidied_notebook_keeps_the_still_and_drops_the_slider():
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, str(Path(__file__).parents[1]/'tools'))
+    import nbformat, run_lessons
+    output = nbformat.v4.new_output('display_data', data=play(ramp, level=(0, 255))._repr_mimebundle_())
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('p', outputs=[output])])
+    run_lessons.tidy(book)
+    assert set(book.cells[0].outputs[0].data) == {'image/png', 'text/plain'}
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_figures_are_closed_whether_drawing_works_or_not(fails):
+    mine = plt.figure()
+    def draw(n=3, fails=False):
+        ax = plt.subplots(figsize=(2, 1))[1]
+        if fails: raise RuntimeError('on purpose')
+        return ax.figure if n % 2 else ax
+    p = play(draw, n=(1, 9), fails=False)
+    p.sliders['n'].value = 4; p.sliders['fails'].value = fails
+    assert plt.get_fignums() == [mine.number] and p.pixels.shape[2] == 3
+    plt.close(mine)
+
+def test_pictures_of_every_kind_become_the_same_pixels():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)*20
+    rgb = np.repeat(grey[..., None], 3, 2)
+    for o in (grey, rgb, Image.fromarray(grey), Image.fromarray(rgb), torch.tensor(grey[None]/255.), torch.tensor(rgb.transpose(2, 0, 1)/255.)):
+        assert (play(lambda n=1: o, n=(0, 2)).pixels == rgb).all()
+    for o in (None, 'text', np.zeros((3, 4)), np.zeros((3, 4, 2), np.uint8)):
+        with pytest.raises(ValueError, match='is no picture'): play(lambda n=1: o, n=(0, 2))
+
+def test_a_photograph_is_sent_as_jpeg_and_a_drawing_as_png():
+    assert play(lambda n=1: noise(3, 90, 90), n=(0, 2)).image.format == 'jpeg' and play(ramp).image.format == 'png'
+
+def test_beside_enlarges_in_whole_squares():
+    small = np.uint8([[0, 50], [100, 255]])
+    row = beside(small, small, high=8)
+    assert row.shape == (8, 8 + 8 + 8, 3) and (row[..., 0][:, :8] == np.kron(small, np.ones((4, 4)))).all() and (row[:, 8:16] == 255).all()
+    with pytest.raises(ValueError): beside(small, small, titles=['only one'])
+
+def test_the_words_of_a_function_cannot_write_html():
+    p = play(lambda n=1: (ramp(), '<script>x</script>'), n=(0, 2))
+    assert '<script>' not in p.said.value
+
