@@ -43,12 +43,12 @@ def _lines_above(pixels, *lines): # the same with lines of text above
 def beside(*pictures, # each as for `play`
            titles=(), # one for each, or none
            high:int=224, # pixels, of all of them
-          )->np.ndarray: # (h,w,3) uint8; with titles, 20 rows more
+          )->np.ndarray: # (h,w,3) uint8: pictures with a thin frame, 6 columns apart; with titles, 20 rows more
     "Pictures in a row, brought to one height in whole squares"
     def fit(p): return p.resize((round(p.width*high/p.height), high), Image.Resampling.BOX)
-    shown = [np.asarray(fit(Image.fromarray(_pixels(p)))) for p in pictures]
+    shown = [np.pad(fit(Image.fromarray(_pixels(p))), ((1, 1), (1, 1), (0, 0)), constant_values=170) for p in pictures]
     if len(titles): shown = [_lines_above(p, t) for p, t in zip(shown, titles, strict=True)]
-    gap = np.full((len(shown[0]), 8, 3), 255, np.uint8)
+    gap = np.full((len(shown[0]), 6, 3), 255, np.uint8)
     return np.concatenate([o for p in shown for o in (gap, p)][1:], 1)
 
 # %% ../nbs/00b_sliders.ipynb #c021

@@ -4,15 +4,20 @@ import ipywidgets as W
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from PIL import Image
 import torch
-from petcam.sliders import as_widget, beside, play
+from PIL import Image
+from petcam.kernels import play_kernel
+from petcam.sliders import Player, as_widget, beside, play
 
 def opened(file): return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))
 
 def ramp(level=100, dark=False): return np.full((20, 30), 0 if dark else level, np.uint8)
 
 def noise(*shape): return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+def panels(player, *widths): # the pictures that stand side by side, without their titles and frames
+    at = np.cumsum([1] + [w + 8 for w in widths])
+    return [player.pixels[21:-1, a:a+w] for a, w in zip(at, widths)]
 
 def still(player): # (the picture as a stranger's page shows it, its words)
     bundle = player._repr_mimebundle_()
@@ -120,10 +125,33 @@ def test_a_photograph_is_sent_as_jpeg_and_a_drawing_as_png():
 def test_beside_enlarges_in_whole_squares():
     small = np.uint8([[0, 50], [100, 255]])
     row = beside(small, small, high=8)
-    assert row.shape == (8, 8 + 8 + 8, 3) and (row[..., 0][:, :8] == np.kron(small, np.ones((4, 4)))).all() and (row[:, 8:16] == 255).all()
+    assert row.shape == (10, 10 + 6 + 10, 3) and (row[1:-1, 1:9, 0] == np.kron(small, np.ones((4, 4)))).all() and (row[:, 10:16] == 255).all()
     with pytest.raises(ValueError): beside(small, small, titles=['only one'])
 
 def test_the_words_of_a_function_cannot_write_html():
     p = play(lambda n=1: (ramp(), '<script>x</script>'), n=(0, 2))
     assert '<script>' not in p.said.value
+
+# ---- the lessons' sliders
+
+def test_kernel_the_picture_is_the_nine_numbers_slid_over_it():
+    picture = noise(3, 226, 226)
+    p = play_kernel(picture)
+    nine = [1., -2., 0., 3., 1., -1., 0., -3., 2.]
+    p.set(**{f'k{i//3}{i%3}': v for i, v in enumerate(nine)})
+    x, k = picture.double().sum(0).numpy(), np.array(nine).reshape(3, 3)/6
+    seen = sum(k[i, j]*x[i:i+224, j:j+224] for i in range(3) for j in range(3)) # no convolution
+    expected = 255*(.5 - seen/np.quantile(abs(seen), .995)/2).clip(0, 1)
+    _, middle, right = (o[..., 0] for o in panels(p, 224, 224, 224))
+    assert abs(right - expected).max() <= 1 and f'from {seen.min():.2f} to {seen.max():.2f}' in p.words
+    assert abs(middle[37::75, 37::75] - 255*(.5 - k/abs(k).max()/2)).max() <= 1
+
+def test_kernel_starts_with_the_lessons_and_bears_nine_zeros():
+    p = play_kernel(noise(3, 30, 30))
+    np.testing.assert_allclose(list(p.values.values()), [0, -5/3, 1, -5/3, -5/3, 1, 1, 1, 1], rtol=1e-6)
+    assert 'a plain wall is grey' in p.words
+    p.set(**dict.fromkeys(p.values, 0.))
+    assert abs(panels(p, 224, 224, 224)[2].astype(int) - 128).max() <= 1
+    p.set(k11=3.)
+    assert 'brightness' in p.words
 
