@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from petcam.kernels import play_kernel
+from petcam.onecycle import one_cycle, play_schedule
 from petcam.sliders import Player, as_widget, beside, play
 
 def opened(file): return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))
@@ -154,4 +156,24 @@ def test_kernel_starts_with_the_lessons_and_bears_nine_zeros():
     assert abs(panels(p, 224, 224, 224)[2].astype(int) - 128).max() <= 1
     p.set(k11=3.)
     assert 'brightness' in p.words
+
+@pytest.mark.parametrize('values', [dict(), dict(pct_start=.8, div_factor=1, lr=slice(1e-6, 1e-3), log=True), dict(pct_start=0., lr=1e-2), dict(pct_start=1.)])
+def test_schedule_the_curves_are_those_that_train(values):
+    p = play_schedule(50)
+    p.set(**values)
+    v, (rates, mom) = p.values, panels(p, 420, 280)
+    top = {'slice(None, 0.01, None)': [1e-3, 1e-3, 1e-2], 'slice(1e-06, 0.001, None)': [1e-6, 10**-4.5, 1e-3], '0.01': [1e-2]*3}[str(v['lr'])]
+    lrs = np.array([one_cycle(50, lr, div_factor=v['div_factor'], pct_start=v['pct_start'])[0] for lr in top])
+    up, low = (np.log10, np.log10(lrs.min())) if v['log'] else (np.asarray, 0. if lrs.min() < lrs.max()/2 else lrs.min())
+    expected = 160 - (up(lrs[2]) - low)/(up(lrs.max()) - low)*150 # the row of each batch
+    follow(rates, (0, 115, 70), expected) # the head, drawn last
+    moms = one_cycle(50, 1., pct_start=v['pct_start'])[1]
+    follow(mom, (0, 84, 166), 160 - (moms - moms.min())/(moms.max() - moms.min())*150)
+    assert f"batch {lrs[2].argmax()} with" in p.words
+
+def follow(picture, colour, rows): # is a line of this colour within two pixels of each of the points?
+    height, width = picture.shape[:2]
+    at = np.argwhere(np.abs(picture[:height-25].astype(int) - colour).sum(2) < 90)
+    for x, y in zip(np.linspace(56, width - 10, len(rows)), rows):
+        assert np.abs(at - [y, x]).max(1).min() <= 2, (x, y)
 
