@@ -110,9 +110,9 @@ def _figures_closed(): # those that were opened inside
     finally:
         for n in numbers() - before: sys.modules['matplotlib.pyplot'].close(n)
 
-def _file(pixels): # (h,w,3) uint8 -> its kind and its bytes: few colours as PNG, photographs as JPEG
+def _file(pixels, quality=90): # (h,w,3) uint8 -> its kind and its bytes: few colours as PNG, photographs as JPEG
     image = Image.fromarray(pixels)
-    kind, how = ('jpeg', dict(quality=90)) if image.getcolors(4096) is None else ('png', dict(compress_level=3))
+    kind, how = ('jpeg', dict(quality=quality)) if image.getcolors(4096) is None else ('png', dict(compress_level=3))
     with io.BytesIO() as f: image.save(f, kind, **how); return kind, f.getvalue()
 
 def _listed(values): # a dict in words
@@ -189,7 +189,7 @@ class Player(_Draws, _IsSet, W.VBox):
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still picture for where there are none
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
-        kind, data = _file(_lines_above(self.pixels, *textwrap.wrap(self.words, self.pixels.shape[1]//7)))
+        kind, data = _file(_lines_above(self.pixels, *textwrap.wrap(self.words, self.pixels.shape[1]//7)), quality=70)
         return {'application/vnd.jupyter.widget-view+json': view, f'image/{kind}': base64.b64encode(data).decode(), 'text/plain': self.words}
 
 # %% ../nbs/00b_sliders.ipynb #c034

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from petcam.augment import change, play_augment
 from petcam.kernels import play_kernel
 from petcam.onecycle import one_cycle, play_schedule
 from petcam.sliders import Player, as_widget, beside, play
@@ -176,4 +177,22 @@ def follow(picture, colour, rows): # is a line of this colour within two pixels 
     at = np.argwhere(np.abs(picture[:height-25].astype(int) - colour).sum(2) < 90)
     for x, y in zip(np.linspace(56, width - 10, len(rows)), rows):
         assert np.abs(at - [y, x]).max(1).min() <= 2, (x, y)
+
+def test_augment_shows_what_change_makes():
+    x = noise(3, 60, 90)
+    p = play_augment(x, 64)
+    p.set(degrees=20, zoom=1.5, row=0, m0=.2, m3=-.3, brightness=.7, contrast=1.5, flip=True, padding_mode='zeros')
+    new = change(x, 64, 'zeros', warp=(.2, 0, 0, -.3), degrees=20, zoom=(1.5, 0, .5), brightness=.7, contrast=1.5, flip=True)
+    assert (panels(p, 96, 64)[1] == (new*255).round().byte().permute(1, 2, 0).numpy()).all()
+
+def test_augment_the_red_line_is_the_edge_of_what_is_read():
+    p = play_augment(torch.zeros(3, 65, 65), 65)
+    p.set(zoom=2.) # the middle half: from a quarter to three quarters
+    red = panels(p, 65, 65)[0][..., 0] == 255
+    rows, cols = np.nonzero(red)
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (15, 49, 15, 49) and not red[20:45, 20:45].any() # 16 and 48, a pixel more on each side
+    assert '0% of the new picture is padding' in p.words
+    p.set(zoom=1., degrees=45) # an octagon with the side 2*(2**.5-1) is common to both squares
+    said = float(p.words.split(';')[1].split('%')[0])
+    assert abs(said - 100*(1 - 2*(2**.5 - 1))) < 2
 
