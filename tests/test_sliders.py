@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 from petcam.augment import change, play_augment
+from petcam.hooks import play_channels
 from petcam.kernels import play_kernel
 from petcam.onecycle import one_cycle, play_schedule
 from petcam.sliders import Player, as_widget, beside, play
@@ -195,4 +196,33 @@ def test_augment_the_red_line_is_the_edge_of_what_is_read():
     p.set(zoom=1., degrees=45) # an octagon with the side 2*(2**.5-1) is common to both squares
     said = float(p.words.split(';')[1].split('%')[0])
     assert abs(said - 100*(1 - 2*(2**.5 - 1))) < 2
+
+class Stripes(nn.Module): # channel k is high in one cell only: number k
+    def forward(self, x): return torch.eye(12).view(1, 12, 3, 4)*torch.arange(1., 13).view(1, 12, 1, 1)
+
+def test_channels_each_is_shown_with_its_own_peak():
+    model = nn.Sequential(Stripes(), nn.Flatten())
+    p = play_channels(model, '0', noise(1, 3, 96, 128), torch.zeros(3, 96, 128), most=4)
+    p.set(strongest_first=False)
+    wide = round(224*4/3)
+    for k in range(12):
+        p.set(channel=k)
+        picture, cells, _ = (o[..., 0] for o in panels(p, wide, wide, wide))
+        cells = cells[37::75, 37::75]
+        assert cells.shape == (3, 4) and cells.argmax() == k and (cells > 0).sum() == 1
+        red = picture > 128
+        assert abs(np.nonzero(red)[0].mean()/75 - k//4 - .5) < .1 and abs(np.nonzero(red)[1].mean()/75 - k%4 - .5) < .1
+        assert f'Channel {k} of 12: from 0.00 to {k+1:.2f}, highest in row {k//4+1} of 3, column {k%4+1} of 4.' in p.words
+    p.set(strongest_first=True, channel=0)
+    assert 'Channel 11 of 12' in p.words
+    most = panels(p, wide, wide, wide)[2][37::75, 37::75, 0] # the four strongest peak in the last row
+    assert (most.ravel() == [0]*8 + [255]*4).all()
+
+def test_channels_leaves_the_model_as_it_was():
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Flatten()).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    play_channels(model, model[1], noise(1, 3, 9, 9), noise(3, 9, 9))
+    assert model.training and all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not any(m._forward_hooks for m in model.modules()) and all(q.grad is None for q in model.parameters())
+    with pytest.raises(ValueError, match='nearest names'): play_channels(model, 'conv', noise(1, 3, 9, 9), noise(3, 9, 9))
 
