@@ -129,9 +129,9 @@ def play_augment(x:Tensor, # (3,h,w), from 0 to 1
         new = change(x, size, padding_mode, brightness=brightness, contrast=contrast, **how)
         said = f'{degrees:g} degrees, zoom {zoom:g}, warp {m0:g} {m1:g} {m2:g} {m3:g}; {outside:.0%} of the new picture is padding.'
         return beside(marked, new, titles=['where it is read', 'the new picture'], high=size), said
-    return play(draw, 3, degrees=(-45., 45., 2.5), zoom=(1., 2., .05), row=(0., 1., .05), col=(0., 1., .05),
-                **{f'm{i}': (-.5, .5, .05) for i in range(4)}, brightness=(.1, .9, .05), contrast=(.5, 2., .05),
-                padding_mode=list(PADDING), flip=False)
+    part, edge = (0., 1., .05), (-.5, .5, .05)
+    return play(draw, 3, degrees=(-45., 45., 2.5), m0=edge, brightness=(.1, .9, .05), zoom=(1., 2., .05), m1=edge,
+                contrast=(.5, 2., .05), row=part, m2=edge, padding_mode=list(PADDING), col=part, m3=edge, flip=False)
 
 # %% ../nbs/01_augment.ipynb #c055
 def _uniform(a, b): return a + (b-a)*torch.rand(1).item()

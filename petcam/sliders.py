@@ -89,7 +89,9 @@ def as_widget(name:str, # the argument it sets; also the label
     more = dict(description=name.replace('_', ' ')) | ({} if start is None else dict(value=start))
     if isinstance(form, W.Widget): return form
     if isinstance(form, bool): return W.Checkbox(**dict(value=form) | more, indent=False)
-    if isinstance(form, list) and form: return W.SelectionSlider(options=form, **more)
+    if isinstance(form, list) and form:
+        long = max(len(str(o[0] if isinstance(o, tuple) else o)) for o in form) > 12 # no room for it beside a slider
+        return (W.Dropdown if long else W.SelectionSlider)(options=form, **more)
     if not isinstance(form, tuple) or len(form) not in (2, 3) or not all(isinstance(o, (int, float)) for o in form):
         raise ValueError(f'{name} is {form!r}; expected (low, high), (low, high, step), a list, True, False or a widget')
     low, high, *step = form
@@ -184,7 +186,7 @@ class Player(_Draws, _IsSet, W.VBox):
         self.image, self.said = W.Image(layout=W.Layout(max_width='100%', align_self='flex-start')), W.HTML()
         self._show()
         for o in sliders.values(): o.observe(self._try, 'value')
-        how = W.Layout(grid_template_columns=f'repeat({columns}, max-content)', grid_gap='0 1em', overflow='visible')
+        how = W.Layout(grid_template_columns=f'repeat({columns}, minmax(0, max-content))', grid_gap='0 1em', overflow='visible')
         super().__init__([W.GridBox(list(sliders.values()), layout=how), self.image, self.said])
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still picture for where there are none
@@ -205,5 +207,5 @@ def play(
     label = .62*max(map(len, sliders), default=0) + .5
     for name, o in made.items():
         if o is sliders[name]: continue # somebody else's widget keeps its looks
-        o.style.description_width, o.layout.width = f'{label}em', f'{label + (13 if columns > 1 else 20)}em'
+        o.style.description_width, o.layout.width, o.layout.max_width = f'{label}em', f'{label + (12 if columns > 1 else 20)}em', '100%'
     return Player(draw, made, columns)

@@ -11,6 +11,7 @@ from petcam.augment import change, play_augment
 from petcam.hooks import play_channels
 from petcam.kernels import play_kernel
 from petcam.onecycle import one_cycle, play_schedule
+from petcam.resize import play_sizes
 from petcam.sliders import Player, as_widget, beside, play
 
 def opened(file): return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))
@@ -49,7 +50,7 @@ def test_sliders_start_where_the_function_does_or_where_one_says():
     assert play(lambda v: ramp(), v=(0., 4.)).values == dict(v=2.) and play(lambda v: ramp(), v=[('one', 1), ('two', 2)]).values == dict(v=1)
 
 @pytest.mark.parametrize('form,kind', [((0, 9), W.IntSlider), ((0, 9, 3), W.IntSlider), ((0, 1.), W.FloatSlider), ((0, 1, .1), W.FloatSlider),
-                                       (['a', 'b'], W.SelectionSlider), (True, W.Checkbox), (W.BoundedIntText(3), W.BoundedIntText)])
+                                       (['a', 'b'], W.SelectionSlider), (['a', 'a name that is long'], W.Dropdown), (True, W.Checkbox), (W.BoundedIntText(3), W.BoundedIntText)])
 def test_each_short_form_is_a_widget_with_a_label(form, kind):
     made = as_widget('some_name', form)
     assert type(made) is kind and (made is form or made.description == 'some name')
@@ -226,3 +227,16 @@ def test_channels_leaves_the_model_as_it_was():
     assert not any(m._forward_hooks for m in model.modules()) and all(q.grad is None for q in model.parameters())
     with pytest.raises(ValueError, match='nearest names'): play_channels(model, 'conv', noise(1, 3, 9, 9), noise(3, 9, 9))
 
+class OneLearner:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 32, stride=32)), nn.Flatten())
+    class data: device = torch.device('cpu')
+
+def test_sizes_the_grid_is_the_bodys():
+    torch.manual_seed(0)
+    p = play_sizes(OneLearner, noise(3, 96, 96), (32, 128, 16))
+    for size in (32, 64, 96, 112):
+        p.set(size=size)
+        n = size//32
+        assert f'{size} x {size} pixels: {n} x {n} = {n*n} cells. The body puts out {4*n*n/1e6:.2f} million numbers' in p.words
+    lines = (panels(p, 264, 264)[0] == 255).all((1, 2)) # white rows: between the cells
+    assert np.nonzero(lines)[0].tolist() == [88, 176]
