@@ -60,9 +60,9 @@ def play_schedule(n:int=100, # batches
         first, top, last = (f'{v:.2g}' for v in (lrs[0,2], lrs[:,2].max(), lrs[-1,2]))
         said = f'The head starts at {first}, is fastest at batch {lrs[:,2].argmax()} with {top}, and ends at {last}.'
         return beside(rates, curves(moms, size=(280,200)), titles=['learning rates, batch by batch', 'momentum'], high=200), said
-    rates = [('0.01 for all', 1e-2), ('slice(1e-2)', slice(1e-2)), ('slice(1e-4, 1e-2)', slice(1e-4, 1e-2)),
-             ('slice(1e-6, 1e-3)', slice(1e-6, 1e-3)), ('slice(1e-6, 1e-4)', slice(1e-6, 1e-4))]
-    return play(draw, pct_start=(0., 1., .05), div_factor=[1, 2, 5, 10, 25, 50, 100], lr=rates, log=False)
+    lr = [('1e-2 for all', 1e-2), ('slice(1e-2)', slice(1e-2)), ('1e-4 to 1e-2', slice(1e-4,1e-2)),
+          ('1e-6 to 1e-3', slice(1e-6,1e-3)), ('1e-6 to 1e-4', slice(1e-6,1e-4))]
+    return play(draw, pct_start=(0., 1., .05), div_factor=[1, 2, 5, 10, 25, 50, 100], lr=lr, log=False)
 
 # %% ../nbs/03_onecycle.ipynb #c028
 class Smoother:

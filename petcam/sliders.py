@@ -81,29 +81,42 @@ def curves(*lines, # (n,) numbers each
 _COLOURS = (0, 84, 166), (190, 70, 0), (0, 115, 70)
 
 # %% ../nbs/00b_sliders.ipynb #c025
+def _range(slider): # in words
+    if hasattr(slider, '_options_labels'): return f'one of {", ".join(slider._options_labels)}'
+    if hasattr(slider, 'min'): return f'a {"whole " if isinstance(slider, W.IntSlider) else ""}number from {slider.min} to {slider.max}'
+    return 'True or False' if isinstance(slider, W.Checkbox) else 'a value of its slider'
+
+def _move(name, slider, value):
+    try: slider.value = value
+    except Exception: pass # not one of its values, or of another type: it has kept its own
+    if slider.value != value: raise ValueError(f'{name} is {value!r}; expected {_range(slider)}')
+    return slider
+
+# %% ../nbs/00b_sliders.ipynb #c026
 def as_widget(name:str, # the argument it sets; also the label
               form,     # (low, high), (low, high, step), a list of values or of (name, value), True or False, or a widget
               start=None, # None: the middle, the first, or what `form` says
              ): # a widget
     "The widget that `form` stands for"
-    more = dict(description=name.replace('_', ' ')) | ({} if start is None else dict(value=start))
+    if start is not None: return _move(name, as_widget(name, form), start)
+    label = dict(description=name.replace('_', ' '))
     if isinstance(form, W.Widget): return form
-    if isinstance(form, bool): return W.Checkbox(**dict(value=form) | more, indent=False)
+    if isinstance(form, bool): return W.Checkbox(form, indent=False, **label)
     if isinstance(form, list) and form:
         long = max(len(str(o[0] if isinstance(o, tuple) else o)) for o in form) > 12 # no room for it beside a slider
-        return (W.Dropdown if long else W.SelectionSlider)(options=form, **more)
+        return (W.Dropdown if long else W.SelectionSlider)(options=form, **label)
     if not isinstance(form, tuple) or len(form) not in (2, 3) or not all(isinstance(o, (int, float)) for o in form):
         raise ValueError(f'{name} is {form!r}; expected (low, high), (low, high, step), a list, True, False or a widget')
     low, high, *step = form
     if not low < high: raise ValueError(f'{name} goes from {low} to {high}; expected the smaller number first')
     if all(isinstance(o, int) for o in form):
-        return W.IntSlider(**dict(value=(low + high)//2) | more, min=low, max=high, step=step[0] if step else 1)
+        return W.IntSlider((low + high)//2, min=low, max=high, step=step[0] if step else 1, **label)
     step = step[0] if step else (high - low)/20
     digits = max(0, int(np.ceil(-np.log10(step) - 1e-9)))
     digits += round(step, digits) != step
-    return W.FloatSlider(**dict(value=(low + high)/2) | more, min=low, max=high, step=step, readout_format=f'.{digits}f')
+    return W.FloatSlider((low + high)/2, min=low, max=high, step=step, readout_format=f'.{digits}f', **label)
 
-# %% ../nbs/00b_sliders.ipynb #c029
+# %% ../nbs/00b_sliders.ipynb #c030
 @contextmanager
 def _figures_closed(): # those that were opened inside
     numbers = lambda: set(sys.modules['matplotlib.pyplot'].get_fignums()) if 'matplotlib.pyplot' in sys.modules else set()
@@ -121,7 +134,7 @@ def _listed(values): # a dict in words
     short = lambda v: f'{v:.4g}' if isinstance(v, float) else str(v)
     return ', '.join(f'{name} {short(v)}' for name, v in values.items())
 
-# %% ../nbs/00b_sliders.ipynb #c030
+# %% ../nbs/00b_sliders.ipynb #c031
 class _Draws:
     "The part of a player that draws"
     def _show(self):
@@ -145,22 +158,16 @@ class _Draws:
     def _put(self, values): # without drawing
         self._moving = True
         try:
-            for name, value in values.items(): self._place(name, value)
+            for name, value in values.items(): _move(name, self.sliders[name], value)
         finally: self._moving = False
 
-# %% ../nbs/00b_sliders.ipynb #c032
+# %% ../nbs/00b_sliders.ipynb #c033
 class _IsSet:
     "The part of a player that is set from code, and the still picture that it leaves"
     _ipython_display_ = None # that of ipywidgets 7 would leave no still picture
 
     @property
     def values(self)->dict: return {name: o.value for name, o in self.sliders.items()}
-
-    def _place(self, name, value):
-        slider = self.sliders[name]
-        try: slider.value = value
-        except Exception: pass # not one of its values, or of another type: it has kept its own
-        if slider.value != value: raise ValueError(f'{name} is {value!r}; expected {_range(slider)}')
 
     def set(self, **values):
         "Move sliders, and draw once"
@@ -173,12 +180,7 @@ class _IsSet:
         self._try()
         if self._error: raise self._error
 
-# %% ../nbs/00b_sliders.ipynb #c033
-def _range(slider): # in words
-    if hasattr(slider, '_options_labels'): return f'one of {", ".join(slider._options_labels)}'
-    if hasattr(slider, 'min'): return f'a {"whole " if isinstance(slider, W.IntSlider) else ""}number from {slider.min} to {slider.max}'
-    return 'True or False' if isinstance(slider, W.Checkbox) else 'a value of its slider'
-
+# %% ../nbs/00b_sliders.ipynb #c034
 class Player(_Draws, _IsSet, W.VBox):
     "Sliders and the picture that `draw` makes of their values; read `values`, `picture`, `pixels`, `words`, move with `set`"
     def __init__(self, draw, sliders, columns=1): # `play` makes them
@@ -194,7 +196,7 @@ class Player(_Draws, _IsSet, W.VBox):
         kind, data = _file(_lines_above(self.pixels, *textwrap.wrap(self.words, self.pixels.shape[1]//7)), quality=70)
         return {'application/vnd.jupyter.widget-view+json': view, f'image/{kind}': base64.b64encode(data).decode(), 'text/plain': self.words}
 
-# %% ../nbs/00b_sliders.ipynb #c034
+# %% ../nbs/00b_sliders.ipynb #c035
 def play(
     draw, # its arguments are the sliders' values; gives a figure, a Pillow picture, an array or a tensor, or (that, words)
     columns:int=1, # sliders in a row

@@ -49,6 +49,10 @@ def test_sliders_start_where_the_function_does_or_where_one_says():
     assert play(ramp, start=dict(level=3), level=(0, 255)).values == dict(level=3)
     assert play(lambda v: ramp(), v=(0., 4.)).values == dict(v=2.) and play(lambda v: ramp(), v=[('one', 1), ('two', 2)]).values == dict(v=1)
 
+@pytest.mark.parametrize('form', [(0, 50), ['a', 'b'], True])
+def test_a_start_that_the_slider_cannot_hold_is_refused_by_name(form):
+    with pytest.raises(ValueError, match='level is 100; expected'): play(ramp, level=form)
+
 @pytest.mark.parametrize('form,kind', [((0, 9), W.IntSlider), ((0, 9, 3), W.IntSlider), ((0, 1.), W.FloatSlider), ((0, 1, .1), W.FloatSlider),
                                        (['a', 'b'], W.SelectionSlider), (['a', 'a name that is long'], W.Dropdown), (True, W.Checkbox), (W.BoundedIntText(3), W.BoundedIntText)])
 def test_each_short_form_is_a_widget_with_a_label(form, kind):
