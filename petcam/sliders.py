@@ -183,12 +183,13 @@ class _IsSet:
 # %% ../nbs/00b_sliders.ipynb #c034
 class Player(_Draws, _IsSet, W.VBox):
     "Sliders and the picture that `draw` makes of their values; read `values`, `picture`, `pixels`, `words`, move with `set`"
-    def __init__(self, draw, sliders, columns=1): # `play` makes them
+    def __init__(self, draw, sliders, columns=1, wide=24.): # `play` makes them; wide: em of a slider
         self.draw, self.sliders, self._moving = draw, sliders, False
-        self.image, self.said = W.Image(layout=W.Layout(max_width='100%', align_self='flex-start')), W.HTML()
+        self.image, self.said = W.Image(layout=W.Layout(max_width='98%', align_self='flex-start')), W.HTML()
         self._show()
         for o in sliders.values(): o.observe(self._try, 'value')
-        how = W.Layout(grid_template_columns=f'repeat({columns}, minmax(0, max-content))', grid_gap='0 1em', overflow='visible')
+        how = W.Layout(grid_template_columns=f'repeat(auto-fill, {wide}em)', grid_gap='0 1em', # fewer columns in a narrow window
+                       width='100%', max_width=f'{columns*(wide + 1)}em', overflow='visible')
         super().__init__([W.GridBox(list(sliders.values()), layout=how), self.image, self.said])
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still picture for where there are none
@@ -207,7 +208,8 @@ def play(
     starts = {n: p.default for n, p in inspect.signature(draw).parameters.items() if p.default is not p.empty} | (start or {})
     made = {name: as_widget(name, form, starts.get(name)) for name, form in sliders.items()}
     label = .62*max(map(len, sliders), default=0) + .5
+    wide = round(label + (12 if columns > 1 else 20), 1)
     for name, o in made.items():
         if o is sliders[name]: continue # somebody else's widget keeps its looks
-        o.style.description_width, o.layout.width, o.layout.max_width = f'{label}em', f'{label + (12 if columns > 1 else 20)}em', '100%'
-    return Player(draw, made, columns)
+        o.style.description_width, o.layout.width = f'{label}em', f'{wide - .5}em'
+    return Player(draw, made, columns, wide)
