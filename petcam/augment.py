@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PADDING', 'resized', 'grid_of', 'affine_matrix', 'homography', 'perspective', 'sample', 'lighting', 'project',
-           'change', 'Transforms', 'get_transforms']
+           'change', 'play_augment', 'Transforms', 'get_transforms']
 
 # %% ../nbs/01_augment.ipynb #c002
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .sliders import Player, beside, play
 
 # %% ../nbs/01_augment.ipynb #c009
 def resized(h:int, w:int, size:int)->tuple[int,int]:
@@ -55,7 +56,7 @@ def perspective(grid:Tensor, # (h,w,2)
     p = grid @ H[:,:2].T + H[:,2]
     return p[...,:2]/p[...,2:]
 
-# %% ../nbs/01_augment.ipynb #c033
+# %% ../nbs/01_augment.ipynb #c034
 PADDING = 'zeros', 'border', 'reflection'
 
 def sample(x:Tensor,    # (3,h,w)
@@ -68,7 +69,7 @@ def sample(x:Tensor,    # (3,h,w)
     if shrink > 1: x = F.interpolate(x[None], scale_factor=1/shrink, mode='area')[0]
     return F.grid_sample(x[None], grid[None], mode='bilinear', padding_mode=padding_mode, align_corners=True)[0]
 
-# %% ../nbs/01_augment.ipynb #c038
+# %% ../nbs/01_augment.ipynb #c039
 def lighting(x:Tensor,        # (3,h,w), from 0 to 1
              brightness=.5,   # 0: black, .5: as it is, 1: white
              contrast=1.,     # < 1: paler, > 1: harder
@@ -78,7 +79,7 @@ def lighting(x:Tensor,        # (3,h,w), from 0 to 1
     v = torch.logit(x, eps=1e-7) + math.log(brightness/(1-brightness))
     return torch.sigmoid(v*contrast)
 
-# %% ../nbs/01_augment.ipynb #c041
+# %% ../nbs/01_augment.ipynb #c043
 def project(M:Tensor, # (3,3)
             x:Tensor, # (w,) columns
             y:Tensor, # (h,1) rows
@@ -87,7 +88,7 @@ def project(M:Tensor, # (3,3)
     u, v, d = (a*x + b*y + c for a,b,c in M.tolist())
     return torch.stack([u/d, v/d], -1)
 
-# %% ../nbs/01_augment.ipynb #c043
+# %% ../nbs/01_augment.ipynb #c045
 def change(x:Tensor, size:int, padding_mode='reflection', warp=(0.,0.,0.,0.), degrees=0., zoom=(1.,.5,.5),
            brightness=.5, contrast=1., flip=False, crop=(.5,.5))->Tensor: # (3,size,size)
     "The square of `size` pixels that these changes make of `x`: all are sampled at once"
@@ -109,10 +110,33 @@ def _shrink(x, h, w, M):
     corners = project(M, torch.tensor([-1.,1]), torch.tensor([[-1.],[1]]))   # nothing lies further out than these
     return d if d > 2/(corners.max()-corners.min()) else 1.
 
-# %% ../nbs/01_augment.ipynb #c048
+# %% ../nbs/01_augment.ipynb #c050
+def play_augment(x:Tensor, # (3,h,w), from 0 to 1
+                 size:int=224, # of the new picture
+                )->Player:
+    "Sliders for all that `change` does to `x`; a red line on the old picture shows where the new one is read"
+    old = F.interpolate(x[None], resized(*x.shape[1:], size), mode='bilinear', antialias=True)[0].clamp(0,1)
+    h, w = old.shape[1:]
+    at = torch.cat([grid_of(h,w).permute(2,0,1), torch.zeros(1,h,w)])   # a picture of places
+    def draw(degrees=0., zoom=1., row=.5, col=.5, m0=0., m1=0., m2=0., m3=0., brightness=.5, contrast=1.,
+             padding_mode='reflection', flip=False):
+        how = dict(warp=(m0,m1,m2,m3), degrees=degrees, zoom=(zoom,row,col), flip=flip)
+        read, marked = change(at, size, 'border', **how)[:2], old.clone()
+        edge = torch.cat([read[:,0], read[:,-1], read[:,:,0], read[:,:,-1]], 1)
+        j, i = ((edge+1)/2*torch.tensor([[w-1.],[h-1]])).round().long()
+        for d in (-1,0,1): marked[:, (i+d).clamp(0,h-1), j] = marked[:, i, (j+d).clamp(0,w-1)] = torch.tensor([[1.],[0],[0]])
+        outside = 1-change(torch.ones_like(x), size, 'zeros', **how).mean().item()
+        new = change(x, size, padding_mode, brightness=brightness, contrast=contrast, **how)
+        said = f'{degrees:g} degrees, zoom {zoom:g}, warp {m0:g} {m1:g} {m2:g} {m3:g}; {outside:.0%} of the new picture is padding.'
+        return beside(marked, new, titles=['where it is read', 'the new picture'], high=size), said
+    part, edge = (0., 1., .05), (-.5, .5, .05)
+    return play(draw, 3, degrees=(-45., 45., 2.5), m0=edge, brightness=(.1, .9, .05), zoom=(1., 2., .05), m1=edge,
+                contrast=(.5, 2., .05), row=part, m2=edge, padding_mode=list(PADDING), col=part, m3=edge, flip=False)
+
+# %% ../nbs/01_augment.ipynb #c055
 def _uniform(a, b): return a + (b-a)*torch.rand(1).item()
 
-# %% ../nbs/01_augment.ipynb #c049
+# %% ../nbs/01_augment.ipynb #c056
 @dataclass(frozen=True)
 class Transforms:
     "How far a picture may be changed by chance; call it with a picture to change it"

@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['PLANS', 'activation_floats', 'largest_batch', 'reuse_memory', 'Stage', 'lesson_stages', 'newest_checkpoint',
-           'run_stages', 'lesson_learner']
+           'run_stages', 'lesson_learner', 'play_sizes']
 
 # %% ../nbs/04_resize.ipynb #c002
 import copy, ctypes, gc, hashlib, os
 from dataclasses import dataclass, replace
+from functools import lru_cache
 import torch
+import torch.nn.functional as F
 from . import __version__
-from .data import cache_dir, find_pets, get_data, is_first
+from .data import cache_dir, find_pets, get_data, is_first, normalize
 from .onecycle import Learner, autocast, cnn_learner, read_checkpoint
+from .sliders import Player, beside, play
 
 # %% ../nbs/04_resize.ipynb #c011
 def activation_floats(model, x)->int: # x: (b,3,h,w)
@@ -138,3 +141,28 @@ def lesson_learner(upto=3, path=None, bs=16, seed=0)->Learner:
         torch.manual_seed(seed)
         for _ in run_stages(learn, stages): pass
     return learn
+
+# %% ../nbs/04_resize.ipynb #c038
+def play_sizes(
+    learn:Learner,
+    picture:torch.Tensor, # (3,h,w) from 0 to 1, square
+    sizes=(32, 384, 16), # lowest, highest, step
+)->Player:
+    "A slider for the size of the picture; the grid of cells that the body makes of it, and what training has to remember"
+    body, high = copy.deepcopy(learn.model[0]).eval(), 264
+    @lru_cache
+    def seen(size): # the picture, the mean of the channels in each cell, how many numbers the body puts out
+        p = F.interpolate(picture[None], (size, size), mode='bilinear', antialias=True)[0].clamp(0, 1)
+        kept, x = [], normalize(p)[None].to(learn.data.device)
+        with torch.no_grad(), body.register_forward_hook(lambda m, inp, out: kept.append(out[0].float().mean(0).cpu())):
+            return p, activation_floats(body, x), kept[0]
+    def draw(size=picture.shape[-1]//16*16):
+        p, floats, cells = seen(size)
+        n, (h, w) = size, cells.shape
+        grid = beside(p, high=high)[1:-1,1:-1].copy() # without its frame
+        for i in range(1, h): grid[round(i*high/h)] = 255
+        for j in range(1, w): grid[:, round(j*high/w)] = 255
+        said = f'{n} x {n} pixels: {h} x {w} = {h*w} cells. The body puts out {floats/1e6:.2f} million numbers, {floats*4/1e6:.0f} MB for each picture.'
+        busy = (cells - cells.min())/(cells.max() - cells.min()).clamp(min=1e-12)
+        return beside(grid, busy[None], titles=['the picture and the grid', 'mean of the channels'], high=high), said
+    return play(draw, size=sizes)

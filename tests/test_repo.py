@@ -8,8 +8,9 @@ MODULES = sorted(f.stem for f in (ROOT/'petcam').glob('*.py') if not f.stem.star
 LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 
 # who may import whom: the map in CONTRIBUTING.md
-MAP = dict(toypets='', augment='', kernels='', hooks='', head='toypets', data='augment toypets', onecycle='data head toypets', resize='data onecycle',
-           heatmap='hooks', gradcam='hooks', relatives='gradcam heatmap hooks', explore='data gradcam heatmap hooks relatives',
+MAP = dict(sliders='', toypets='', augment='sliders', kernels='sliders', hooks='sliders', head='toypets', data='augment toypets',
+           onecycle='data head sliders toypets', resize='data onecycle sliders',
+           heatmap='hooks', gradcam='hooks', relatives='gradcam heatmap hooks', explore='data gradcam heatmap hooks relatives sliders',
            localise='data gradcam heatmap hooks relatives report toypets',
            report='data explore gradcam heatmap onecycle toypets', cli='augment data head heatmap hooks localise onecycle relatives report resize toypets')
 
