@@ -118,6 +118,10 @@ def test_every_figure_of_a_lesson_says_what_it_shows(pages):
     mute = [f'{name}: {o["src"][:60]}' for name, p in pages.items() if name.startswith('lessons/') for o in p.images if len(o['alt'].split()) < 4]
     assert not mute, f'{len(mute)} figures have no `#| fig-alt:`, the first is {mute[0]}'
 
+def test_words_of_the_glossary_lead_there(pages):
+    page = pages['lessons/05_kernels.html'].path.read_text(encoding='utf-8')
+    assert re.search(r'<a class="pc-term" href="../glossary.html#term-batch" title="The pictures that go through the network together[^"]*">', page)
+
 def test_no_directive_and_no_dollar_is_left(pages):
     for o in LESSONS:
         text = pages[f'lessons/{o}.html'].path.read_text(encoding='utf-8')
@@ -153,18 +157,21 @@ def address(name): return f'file://{SITE/name}'
 # text whose colour is too near to that of what it stands on (WCAG: 4.5, or 3 for large letters)
 PALE = '''() => {
   const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgba = s => { c.clearRect(0, 0, 1, 1); c.fillStyle = s; c.fillRect(0, 0, 1, 1); const d = c.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3]/255]; };
+  const colours = {}, rgba = s => (colours[s] ||= read(s)).slice(), read = s => { c.clearRect(0, 0, 1, 1); c.fillStyle = s; c.fillRect(0, 0, 1, 1); const d = c.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3]/255]; };
   const over = (a, b) => [0, 1, 2].map(i => a[i]*a[3] + b[i]*(1 - a[3])).concat(1);
   const light = v => v.slice(0, 3).map(x => (x /= 255) <= .04045 ? x/12.92 : ((x + .055)/1.055)**2.4).reduce((s, x, i) => s + x*[.2126, .7152, .0722][i], 0);
-  const below = e => { const found = []; for (; e; e = e.parentElement) found.push(rgba(getComputedStyle(e).backgroundColor));
-                       return found.reverse().reduce((b, a) => over(a, b), [255, 255, 255, 1]); };
+  const known = new Map(), under = e => { // the colour below, and how much of a text is seen
+    if (!e) return [[255, 255, 255, 1], 1];
+    if (!known.has(e)) { const s = getComputedStyle(e), [b, seen] = under(e.parentElement); known.set(e, [over(rgba(s.backgroundColor), b), seen*s.opacity]); }
+    return known.get(e);
+  };
   const seen = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
     if (!text || !e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true}) || e.closest('script,style,noscript,.pc-said,canvas,[aria-hidden=true]')) continue;
     const s = getComputedStyle(e), size = parseFloat(s.fontSize), large = size >= 24 || size >= 18.66 && +s.fontWeight >= 700;
-    const b = below(e), ink = rgba(s.color);
-    for (let o = e; o; o = o.parentElement) ink[3] *= getComputedStyle(o).opacity;
+    const [b, part] = under(e), ink = rgba(s.color);
+    ink[3] *= part;
     const [x, y] = [light(over(ink, b)), light(b)].sort((p, q) => q - p), ratio = (x + .05)/(y + .05);
     if (ratio < (large ? 3 : 4.5)) seen.set(`${ratio.toFixed(2)} ${e.tagName}.${e.className}: ${text.slice(0, 30)}`.slice(0, 120), 1);
   }

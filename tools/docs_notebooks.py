@@ -1,5 +1,5 @@
 """The lessons as Sphinx reads them: nothing is run, the stored outputs stay; directives go, or become tags and alt text."""
-import ast, json, re, shutil
+import ast, html, json, re, shutil
 from configparser import ConfigParser
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -53,8 +53,29 @@ def code_cell(cell):
     outputs = [no_dead_links(json.loads(json.dumps(o))) for o in cell.get('outputs', [])]
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata={'tags': tags} | ({'mystnb': render} if render else {}))
 
-def text_cell(cell): # a formula that stands alone is a paragraph of its own
-    return nbformat.v4.new_markdown_cell(re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', cell.source, flags=re.S).strip())
+def glossary(): # -> {term: (what it means, the lesson that explains it)}; not the words that mean other things as well
+    "The glossary's terms"
+    found = re.findall(r'^(\w.*)\n    (.*) → \[.*?\]\(lessons/(\w+)\.ipynb', (ROOT/'docs'/'glossary.md').read_text(encoding='utf-8'), flags=re.M)
+    plain = lambda text: re.sub(r'\{term\}`(.*?)( <.*?>)?`', r'\1', text)
+    return {term: (plain(means), lesson) for term, means, lesson in found if term not in ('class', 'control', 'rank', 'seed', 'head', 'body')}
+
+NOT_PROSE = r'(`[^`]*`|\$\$[^$]*\$\$|\$[^$]*\$|\[[^\]]*\]\([^)]*\)|<[^>]*>|\*[^*]+\*|^(?:#|\||>).*|^.*<summary.*)'
+
+def link_terms(source, terms): # a term that has been linked is taken out of `terms`
+    "Link the first use of each term to the glossary, its meaning in the link's title"
+    def link(found):
+        term = next((t for t in terms if t.lower() == found[1].lower()), None)
+        if term is None: return found[0]
+        means, anchor = html.escape(terms.pop(term)[0]), 'term-' + re.sub(r'[^\w.]+', '-', term).strip('-')
+        return f'<a class="pc-term" href="../glossary.html#{anchor}" title="{means}">{found[0]}</a>'
+    words = re.compile(rf'\b({"|".join(map(re.escape, sorted(terms, key=len, reverse=True)))})s?\b', re.I)
+    parts = re.split(NOT_PROSE, source, flags=re.M)
+    return ''.join(words.sub(link, o) if i % 2 == 0 and terms else o for i, o in enumerate(parts))
+
+def text_cell(cell, terms):
+    "A text of the page: terms lead to the glossary, and a formula that stands alone is a paragraph of its own"
+    source = cell.source if '```' in cell.source else link_terms(cell.source, terms)
+    return nbformat.v4.new_markdown_cell(re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S).strip())
 
 def bar(name): # what stands below a lesson's title
     buttons = ''.join(f'<a href="{url}"{" download" if "notebooks" in url else ""}>{text}</a>' for text, url in links(name).items())
@@ -63,7 +84,8 @@ def bar(name): # what stands below a lesson's title
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"
     work = NBProcessor(nb=read_nb(path), procs=PROCS, process=True)
-    cells = [(code_cell if c.cell_type == 'code' else text_cell)(c) for c in work.nb.cells]
+    terms = {t: o for t, o in glossary().items() if o[1] != path.stem}
+    cells = [code_cell(c) if c.cell_type == 'code' else text_cell(c, terms) for c in work.nb.cells]
     cells = [c for c in cells if c]
     number = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_relatives -> 8b
     cells[0].source = f'# {number} · {cells[0].source[2:]}\n\n{bar(path.name)}'
