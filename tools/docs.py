@@ -29,9 +29,11 @@ def build(to=BUILD/'site'):
     from sphinx.cmd.build import main
     assemble(BUILD/'docs')
     shutil.rmtree(to, ignore_errors=True)
-    if failed := main(['-W', '--keep-going', '-q', '-b', 'html', '-c', str(ROOT/'docs'), '-d', str(BUILD/'doctrees'), str(BUILD/'docs'), str(to)]): return failed
+    how = ['-W', '--keep-going', '-q', '-b', 'html', '-c', ROOT/'docs', '-d', BUILD/'doctrees']
+    if failed := main(list(map(str, [*how, BUILD/'docs', to]))): return failed
     shutil.copytree(ROOT/'nbs', to/'notebooks', ignore=lambda _, names: [n for n in names if not re.fullmatch(r'\d.*\.ipynb', n)])
-    for unneeded in [*to.glob('_static/**/*.map'), *to.glob('_static/*.html'), to/'_static'/'locales', to/'_sources']: shutil.rmtree(unneeded) if unneeded.is_dir() else unneeded.unlink()
+    for o in [*to.glob('_static/**/*.map'), *to.glob('_static/*.html')]: o.unlink()      # no page needs these
+    for o in ('_static/locales', '_sources'): shutil.rmtree(to/o, ignore_errors=True)
     size = sum(f.stat().st_size for f in Path(to).rglob('*') if f.is_file())
     print(f"{to/'index.html'}: {len(list(to.rglob('*.html')))} pages, {size/1e6:.1f} MB")
 

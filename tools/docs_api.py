@@ -30,8 +30,8 @@ class Module:
 def arguments(f): # -> [(argument, as it is written in a signature)], without self
     a, out = f.args, []
     defaults = [None]*(len(a.args) - len(a.defaults)) + a.defaults
-    for arg, default in [*zip(a.args, defaults), *([(a.vararg, None)] if a.vararg else []), *zip(a.kwonlyargs, a.kw_defaults), *([(a.kwarg, None)] if a.kwarg else [])]:
-        if arg.arg in ('self', 'cls') and arg is a.args[0]: continue
+    for arg, default in [*zip(a.args, defaults), (a.vararg, None), *zip(a.kwonlyargs, a.kw_defaults), (a.kwarg, None)]:
+        if arg is None or arg.arg in ('self', 'cls') and arg is a.args[0]: continue
         stars = '*'*(arg is a.vararg) + '**'*(arg is a.kwarg)
         kind = f':{ast.unparse(arg.annotation)}' if arg.annotation else ''
         out.append((arg, stars + arg.arg + kind + (f'={ast.unparse(default)}' if default else '')))
@@ -120,4 +120,5 @@ def write_all(to):
     for m in modules: (to/f'{m.name}.md').write_text(page(m), encoding='utf-8')
     table = '\n'.join(f'| {{doc}}`petcam.{m.name} <api/{m.name}>` | {m.about} | {", ".join(f"`{n}`" for n in m.names)} |' for m in modules)
     tree = '\n'.join(f'api/{m.name}' for m in modules)
-    (to/'modules.txt').write_text(f'| module | what it is for | names |\n| --- | --- | --- |\n{table}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n', encoding='utf-8')
+    both = f'| module | what it is for | names |\n| --- | --- | --- |\n{table}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n'
+    (to/'modules.txt').write_text(both, encoding='utf-8')

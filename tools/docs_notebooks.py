@@ -1,5 +1,5 @@
 """The lessons as Sphinx reads them: nothing is run, the stored outputs stay; directives go, or become tags and alt text."""
-import ast, html, json, re, shutil
+import ast, json, re, shutil
 from configparser import ConfigParser
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,6 +7,7 @@ import nbformat
 from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
+from docs_glossary import glossary, link_terms
 
 ROOT = Path(__file__).parents[1]
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
@@ -53,25 +54,6 @@ def code_cell(cell):
     outputs = [no_dead_links(json.loads(json.dumps(o))) for o in cell.get('outputs', [])]
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata={'tags': tags} | ({'mystnb': render} if render else {}))
 
-def glossary(): # -> {term: (what it means, the lesson that explains it)}; not the words that mean other things as well
-    "The glossary's terms"
-    found = re.findall(r'^(\w.*)\n    (.*) → \[.*?\]\(lessons/(\w+)\.ipynb', (ROOT/'docs'/'glossary.md').read_text(encoding='utf-8'), flags=re.M)
-    plain = lambda text: re.sub(r'\{term\}`(.*?)( <.*?>)?`', r'\1', text)
-    return {term: (plain(means), lesson) for term, means, lesson in found if term not in ('class', 'control', 'rank', 'seed', 'head', 'body')}
-
-NOT_PROSE = r'(`[^`]*`|\$\$[^$]*\$\$|\$[^$]*\$|\[[^\]]*\]\([^)]*\)|<[^>]*>|\*[^*]+\*|^(?:#|\||>).*|^.*<summary.*)'
-
-def link_terms(source, terms): # a term that has been linked is taken out of `terms`
-    "Link the first use of each term to the glossary, its meaning in the link's title"
-    def link(found):
-        term = next((t for t in terms if t.lower() == found[1].lower()), None)
-        if term is None: return found[0]
-        means, anchor = html.escape(terms.pop(term)[0]), 'term-' + re.sub(r'[^\w.]+', '-', term).strip('-')
-        return f'<a class="pc-term" href="../glossary.html#{anchor}" title="{means}">{found[0]}</a>'
-    words = re.compile(rf'\b({"|".join(map(re.escape, sorted(terms, key=len, reverse=True)))})s?\b', re.I)
-    parts = re.split(NOT_PROSE, source, flags=re.M)
-    return ''.join(words.sub(link, o) if i % 2 == 0 and terms else o for i, o in enumerate(parts))
-
 def text_cell(cell, terms):
     "A text of the page: terms lead to the glossary, and a formula that stands alone is a paragraph of its own"
     source = cell.source if '```' in cell.source else link_terms(cell.source, terms)
@@ -84,7 +66,7 @@ def bar(name): # what stands below a lesson's title
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"
     work = NBProcessor(nb=read_nb(path), procs=PROCS, process=True)
-    terms = {t: o for t, o in glossary().items() if o[1] != path.stem}
+    terms = {t: o for t, o in glossary(ROOT/'docs'/'glossary.md').items() if o[1] != path.stem}
     cells = [code_cell(c) if c.cell_type == 'code' else text_cell(c, terms) for c in work.nb.cells]
     cells = [c for c in cells if c]
     number = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_relatives -> 8b
@@ -92,10 +74,8 @@ def convert(path):
     for i, c in enumerate(cells): c['id'] = f'c{i:03}'
     return nbformat.v4.new_notebook(cells=cells, metadata={'language_info': {'name': 'python'}})
 
-def convert_all(to): # -> the lessons' names, in reading order
+def convert_all(to):
     "Every lesson, into the folder `to`"
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
-    paths = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
-    for path in paths: nbformat.write(convert(path), to/path.name)
-    return [p.stem for p in paths]
+    for path in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')): nbformat.write(convert(path), to/path.name)
