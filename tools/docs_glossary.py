@@ -1,7 +1,7 @@
 """Words of the glossary, linked where a lesson first uses them."""
 import html, re
 
-OFTEN = 'class', 'control', 'rank', 'seed', 'head', 'body'    # words that mean other things as well
+OFTEN = 'class', 'control', 'rank', 'seed', 'head', 'body', 'kernel'    # words that mean other things as well
 
 def glossary(path): # -> {term: (what it means, the lesson that explains it)}
     "The glossary's terms"

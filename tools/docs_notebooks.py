@@ -59,9 +59,10 @@ def text_cell(cell, terms):
     source = cell.source if '```' in cell.source else link_terms(cell.source, terms)
     return nbformat.v4.new_markdown_cell(re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S).strip())
 
-def bar(name): # what stands below a lesson's title
+def bar(name, toy): # what stands below a lesson's title
+    shown = '<span>Shown with <b>toy pets</b></span>' if toy else '<span></span>'
     buttons = ''.join(f'<a href="{url}"{" download" if "notebooks" in url else ""}>{text}</a>' for text, url in links(name).items())
-    return f'<p class="pc-bar"><span>Shown with <b>toy pets</b></span>{buttons}</p>'
+    return f'<p class="pc-bar">{shown}{buttons}</p>'
 
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"
@@ -69,8 +70,9 @@ def convert(path):
     terms = {t: o for t, o in glossary(ROOT/'docs'/'glossary.md').items() if o[1] != path.stem}
     cells = [code_cell(c) if c.cell_type == 'code' else text_cell(c, terms) for c in work.nb.cells]
     cells = [c for c in cells if c]
+    toy = any('toy' in str(c.get('outputs')) for c in cells)
     number = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_relatives -> 8b
-    cells[0].source = f'# {number} · {cells[0].source[2:]}\n\n{bar(path.name)}'
+    cells[0].source = f'# {number} · {cells[0].source[2:]}\n\n{bar(path.name, toy)}'
     for i, c in enumerate(cells): c['id'] = f'c{i:03}'
     return nbformat.v4.new_notebook(cells=cells, metadata={'language_info': {'name': 'python'}})
 
