@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 LESSONS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
 
-.PHONY: run test notebooks tests check lessons lab export clean
+.PHONY: run test notebooks tests check lessons lab docs export clean
 
 run: $(VENV)/run
 	$(BIN)/petcam run
@@ -29,6 +29,9 @@ lessons: $(VENV)/dev         # run the lessons and store their outputs
 lab: $(VENV)/lab
 	$(BIN)/jupyter lab nbs
 
+docs: $(VENV)/docs           # build/site, from the outputs that the lessons store; opens from the disk
+	$(BIN)/python tools/docs.py
+
 export: $(VENV)/dev
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
@@ -47,4 +50,7 @@ $(VENV)/dev: $(BIN)/python settings.ini setup.py
 	touch $@ $(VENV)/run
 $(VENV)/lab: $(BIN)/python settings.ini setup.py
 	$(BIN)/python -m pip install --quiet -e '.[dev,lab]'
+	touch $@ $(VENV)/dev $(VENV)/run
+$(VENV)/docs: $(BIN)/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e '.[dev,docs]'
 	touch $@ $(VENV)/dev $(VENV)/run

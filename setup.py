@@ -17,6 +17,6 @@ setup(
     packages=['petcam', 'petcam.lessons'], package_dir={'petcam.lessons': 'nbs'},
     package_data={'petcam': ['*.pth'], 'petcam.lessons': ['*.ipynb']}, zip_safe=False,
     install_requires=config['requirements'].split(),
-    extras_require={extra: config[f'{extra}_requirements'].split() for extra in ('dev', 'lab', 'accelerate')},
+    extras_require={extra: config[f'{extra}_requirements'].split() for extra in ('dev', 'lab', 'docs', 'accelerate')},
     entry_points={'console_scripts': ['petcam = petcam.cli:main'], 'nbdev': ['petcam=petcam._modidx:d']},
 )

@@ -1,0 +1,225 @@
+"""The site: each example and link is tried, and every page is opened in a real browser, from files and with no network."""
+import doctest, json, re, shutil, subprocess, sys
+from contextlib import redirect_stdout
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS, SITE = ROOT/'docs', ROOT/'build'/'site'
+sys.path.insert(0, str(ROOT/'tools'))
+LESSONS = sorted(p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
+MODULES = sorted(p.stem for p in (ROOT/'petcam').glob('*.py') if not p.stem.startswith('_'))
+# one word of each lesson that a reader might look for
+TERMS = {'00_data': 'label', '01_augment': 'homography', '02_head': 'bn_final', '03_onecycle': 'momentum', '04_resize': 'largest_batch', '05_kernels': 'conv2d',
+         '06_hooks': 'hook_output', '07_heatmap': 'upsample', '08_gradcam': 'grad_cam', '08b_relatives': 'LayerCAM', '09_explore': 'CamExplorer',
+         '10_localise': 'pointing', '11_toypets': 'toy', '12_report': 'confusion', '13_cli': 'terminal'}
+
+# --- what the pages say, without building them
+
+@pytest.fixture(scope='session')
+def drawn(tmp_path_factory):
+    from petcam.toypets import make_toypets
+    return make_toypets(tmp_path_factory.mktemp('drawn')/'pets', per_class=2)
+
+@pytest.mark.parametrize('name', MODULES)
+def test_the_examples_of_the_reference_run(name, drawn, monkeypatch):
+    from petcam import toypets
+    draw = toypets.make_toypets                     # 74 pets are drawn once, for all the examples
+    def copied(folder, per_class=30, seed=0):
+        with redirect_stdout(StringIO()): return shutil.copytree(drawn, folder) if per_class == 2 else draw(folder, per_class, seed)
+    monkeypatch.setattr(toypets, 'make_toypets', copied)
+    failed, tried = doctest.testfile(str(DOCS/'examples'/f'{name}.md'), module_relative=False, encoding='utf-8')
+    assert tried and not failed
+
+def test_every_function_and_class_has_an_example():
+    from docs_api import PUBLIC, Module, ast, examples
+    without = {m.name: [n for n in m.names if not isinstance(m.defs[n], ast.Assign) and not examples(m.name)[1].get(n)] for m in map(Module, PUBLIC)}
+    unknown = {m.name: set(examples(m.name)[1]) - set(m.names) for m in map(Module, PUBLIC)}
+    assert not any(without.values()) and not any(unknown.values()), (without, unknown)
+
+def test_your_own_model_in_ten_lines(tmp_path, monkeypatch):
+    code = re.search(r'```python\n(.*?)```', (DOCS/'your_model.md').read_text(encoding='utf-8'), re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert (tmp_path/'explorer.html').stat().st_size > 10_000
+    assert len([l for l in code.splitlines() if l and not re.match('import|from', l)]) <= 10
+
+def test_what_the_page_on_fastai_names_exists():
+    page = (DOCS/'fastai.md').read_text(encoding='utf-8')
+    for file, name in (tests := re.findall(r'tests/(\w+\.py)::(\w+)', page)): assert f'def {name}(' in (ROOT/'tests'/file).read_text(encoding='utf-8'), name
+    source = lambda path: [''.join(c['source']) for c in json.loads((ROOT/'nbs'/path).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    for path, line in (cells := re.findall(r'\(lessons/(\S+\.ipynb)\): `([^`]+)`', page)): assert any(line in s for s in source(path)), f'{path}: {line}'
+    assert len(tests) > 25 and len(cells) > 10
+
+def test_one_setting_says_where_the_lessons_are(monkeypatch):
+    import docs_notebooks
+    monkeypatch.setattr(docs_notebooks, 'settings', lambda: dict(git_url='https://github.com/someone/theirs', branch='trunk', nbs_path='nbs'))
+    kaggle, colab, copy = docs_notebooks.links('08_gradcam.ipynb').values()
+    assert kaggle == 'https://kaggle.com/kernels/welcome?src=https://github.com/someone/theirs/blob/trunk/nbs/08_gradcam.ipynb'
+    assert colab == 'https://colab.research.google.com/github/someone/theirs/blob/trunk/nbs/08_gradcam.ipynb'
+    assert copy == '../notebooks/08_gradcam.ipynb'
+    written = [*(ROOT/'tools').glob('docs*.py'), *DOCS.glob('*.md'), *DOCS.glob('*.py')]
+    assert not [f.name for f in written if re.search(r'example\.org|github\.com/', f.read_text(encoding='utf-8'))]
+
+# --- the pages themselves
+
+class Page(HTMLParser):
+    "What a page links to, loads and names"
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.links, self.loads, self.ids, self.images = path, [], [], set(), []
+        self.feed(path.read_text(encoding='utf-8'))
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        if 'id' in a: self.ids.add(a['id'])
+        if tag == 'a' and 'href' in a: self.links.append(a['href'])
+        if tag in ('script', 'img', 'iframe') and 'src' in a: self.loads.append(a['src'])
+        if tag == 'link' and a.get('rel') in ('stylesheet', 'icon', 'preload', 'shortcut icon'): self.loads.append(a['href'])
+        if tag == 'img': self.images.append(a)
+
+@pytest.fixture(scope='session')
+def pages():
+    if not find_spec('sphinx') or not find_spec('ziamath'): pytest.skip("Sphinx is not installed: pip install -e '.[docs]', or `make docs`")
+    done = subprocess.run([sys.executable, str(ROOT/'tools'/'docs.py')], capture_output=True, text=True)
+    assert not done.returncode, done.stdout + done.stderr
+    return {p.relative_to(SITE).as_posix(): Page(p) for p in sorted(SITE.rglob('*.html'))}
+
+def test_the_pages_are_there(pages):
+    assert {'index.html', 'your_model.html', 'fastai.html', 'results.html', 'glossary.html', 'api.html', 'search.html'} <= pages.keys()
+    assert {f'lessons/{o}.html' for o in LESSONS} | {f'api/{o}.html' for o in MODULES} <= pages.keys()
+
+def test_every_link_and_anchor_leads_somewhere(pages):
+    dead = []
+    for name, page in pages.items():
+        for link in page.links + page.loads:
+            at = urlsplit(link)
+            if at.scheme in ('http', 'https', 'data', 'mailto'): continue
+            target = (page.path.parent/unquote(at.path)).resolve() if at.path else page.path
+            there = pages.get(target.relative_to(SITE).as_posix()) if target.is_relative_to(SITE) else None
+            if not target.exists() or at.fragment and there and unquote(at.fragment) not in there.ids: dead.append(f'{name}: {link}')
+    assert not dead
+
+def test_nothing_is_loaded_from_elsewhere(pages):
+    assert not [f'{name}: {o}' for name, p in pages.items() for o in p.loads if re.match('(https?:)?//', o)]
+
+def test_previous_and_next_go_through_the_lessons_in_order(pages):
+    order = [f'{o}.html' for o in LESSONS]
+    for here, there in zip(order, order[1:]): assert there in pages[f'lessons/{here}'].links and here in pages[f'lessons/{there}'].links
+
+def test_every_picture_has_words(pages):
+    for name, page in pages.items(): assert all('alt' in o for o in page.images), name
+
+def test_every_figure_of_a_lesson_says_what_it_shows(pages):
+    mute = [f'{name}: {o["src"][:60]}' for name, p in pages.items() if name.startswith('lessons/') for o in p.images if len(o['alt'].split()) < 4]
+    assert not mute, f'{len(mute)} figures have no `#| fig-alt:`, the first is {mute[0]}'
+
+def test_words_of_the_glossary_lead_there(pages):
+    page = pages['lessons/05_kernels.html'].path.read_text(encoding='utf-8')
+    assert re.search(r'<a class="pc-term" href="../glossary.html#term-batch" title="The pictures that go through the network together[^"]*">', page)
+
+def test_no_directive_and_no_dollar_is_left(pages):
+    for o in LESSONS:
+        text = pages[f'lessons/{o}.html'].path.read_text(encoding='utf-8')
+        assert '#|' not in re.sub('<[^>]*>', '', text) and not re.search(r'\$<span class="math"|</span>\$', text), o
+
+# --- in a browser
+
+ARGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+        '--disable-sync', '--disable-dev-shm-usage']
+
+@pytest.fixture(scope='session')
+def browser(pages):
+    chromium = shutil.which('chromium') or shutil.which('google-chrome')
+    if not chromium: pytest.skip('there is no chromium: apt-get install chromium')
+    playwright = pytest.importorskip('playwright.sync_api', reason="Playwright is not installed: pip install -e '.[dev]'")
+    with playwright.sync_playwright() as p:
+        b = p.chromium.launch(executable_path=chromium, args=ARGS)
+        yield b
+        b.close()
+
+@pytest.fixture
+def tab(browser):
+    "A page that notes what it asks for and complains about"
+    tab = browser.new_page()
+    tab.elsewhere, tab.complaints = [], []
+    tab.on('request', lambda r: None if r.url.startswith(('file:', 'data:', 'blob:')) else tab.elsewhere.append(r.url))
+    tab.on('console', lambda m: tab.complaints.append(m.text) if m.type == 'error' else None)
+    tab.on('pageerror', lambda e: tab.complaints.append(str(e)))
+    yield tab
+    tab.close()
+
+def address(name): return f'file://{SITE/name}'
+
+# text whose colour is too near to that of what it stands on (WCAG: 4.5, or 3 for large letters)
+PALE = '''() => {
+  const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const read = s => { c.clearRect(0, 0, 1, 1); c.fillStyle = s; c.fillRect(0, 0, 1, 1); const d = c.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3]/255]; };
+  const colours = {}, rgba = s => (colours[s] ||= read(s)).slice();
+  const over = (a, b) => [0, 1, 2].map(i => a[i]*a[3] + b[i]*(1 - a[3])).concat(1);
+  const light = v => v.slice(0, 3).map(x => (x /= 255) <= .04045 ? x/12.92 : ((x + .055)/1.055)**2.4).reduce((s, x, i) => s + x*[.2126, .7152, .0722][i], 0);
+  const known = new Map(), under = e => { // the colour below, and how much of a text is seen
+    if (!e) return [[255, 255, 255, 1], 1];
+    if (!known.has(e)) { const s = getComputedStyle(e), [b, seen] = under(e.parentElement); known.set(e, [over(rgba(s.backgroundColor), b), seen*s.opacity]); }
+    return known.get(e);
+  };
+  const seen = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+    if (!text || e.closest('script,style,noscript,.pc-said,canvas,[aria-hidden=true]')) continue;
+    if (!e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true})) continue;
+    const s = getComputedStyle(e), size = parseFloat(s.fontSize), large = size >= 24 || size >= 18.66 && +s.fontWeight >= 700;
+    const [b, part] = under(e), ink = rgba(s.color);
+    ink[3] *= part;
+    const [x, y] = [light(over(ink, b)), light(b)].sort((p, q) => q - p), ratio = (x + .05)/(y + .05);
+    if (ratio < (large ? 3 : 4.5)) seen.set(`${ratio.toFixed(2)} ${e.tagName}.${e.className}: ${text.slice(0, 30)}`.slice(0, 120), 1);
+  }
+  return [...seen.keys()].slice(0, 5);
+}'''
+
+HEADINGS = "() => [...document.querySelectorAll('main :is(h1, h2, h3, h4, h5, h6)')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
+
+def test_every_page_is_whole_and_readable(tab, pages):
+    found = []
+    for name in pages:
+        tab.set_viewport_size(dict(width=1400, height=900))
+        tab.goto(address(name))
+        tab.add_style_tag(content='*{transition:none!important}')
+        levels = tab.evaluate(HEADINGS)
+        if levels[:1] != [1] or 1 in levels[1:] or any(b > a + 1 for a, b in zip(levels, levels[1:])): found.append(f'{name}: headings {levels}')
+        for theme in ('light', 'dark'):
+            tab.evaluate('theme => document.documentElement.dataset.theme = theme', theme)
+            found += [f'{name}, {theme}: {o}' for o in tab.evaluate(PALE)]
+        for width in (1400, 390):
+            tab.set_viewport_size(dict(width=width, height=900))
+            wide = tab.evaluate('document.documentElement.scrollWidth')
+            if wide > width: found.append(f'{name} at {width} px: {wide} px wide')
+    assert not found + tab.complaints + tab.elsewhere
+
+def test_search_finds_a_word_of_each_lesson(tab):
+    for lesson in LESSONS:
+        term = TERMS.get(lesson, lesson.split('_')[1])
+        tab.goto(address('search.html') + f'?q={term}')
+        tab.locator(f'#search-results a[href*="{lesson}.html"]').first.wait_for(timeout=10_000)
+    assert not tab.complaints
+
+def test_on_the_front_page_the_map_goes_from_the_cat_to_the_dog(tab):
+    tab.goto(address('index.html'))
+    ask = '''k => { // the share of what speaks for class k that lies in the left half, and what is said
+      const o = document.getElementById('pets'), slider = o.querySelector('.px-class');
+      slider.value = k; slider.dispatchEvent(new Event('input'));
+      const m = o.petcam.map(), side = [0, 0];
+      m.v.forEach((v, i) => side[+(i%m.w >= m.w/2)] += Math.max(0, v));
+      return [side[0]/(side[0] + side[1]), o.querySelector('.px-said').textContent];
+    }'''
+    tab.locator('#pets .px-app').wait_for()
+    assert tab.locator('#pets .px-said').inner_text().startswith('Abyssinian:')
+    (cat, says), (dog, then) = tab.evaluate(ask, 0), tab.evaluate(ask, 25)
+    assert says.startswith('Abyssinian') and then.startswith('leonberger') and cat > .65 and dog < .35
+    tab.locator('#pets .px-class').focus()
+    tab.keyboard.press('Home')
+    assert tab.locator('#pets .px-said').inner_text().startswith('Abyssinian:')

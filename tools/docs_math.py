@@ -1,0 +1,36 @@
+"""Mathematics, drawn when the site is built: a page needs no script and no font for it. A Sphinx extension."""
+import html, re
+from sphinx.errors import SphinxError
+import ziamath
+from ziamath.tex import tex2mml
+
+ziamath.config.svg2, ziamath.config.precision = False, 2
+SIZE = 20   # in which it is drawn; a page scales it to the letters around it
+
+def drawn(tex, inline):
+    "A formula as a picture for the eye and as MathML for a screen reader"
+    tex = re.sub(r'\\[Bb]ig(?=\\l)', r'\\left', re.sub(r'\\[Bb]ig(?=\\r)', r'\\right', tex))
+    said = tex2mml(tex, inline=inline)
+    if unknown := re.findall(r'\\\w*', said): raise SphinxError(f'mathematics with {unknown[0]}, which cannot be drawn: {tex}')
+    svg = ziamath.Latex(tex, size=SIZE, inline=inline)
+    em = lambda px: f'{px/SIZE:.3f}em'
+    box = svg.svgxml().attrib
+    style = f'width:{em(float(box["width"]))};height:{em(float(box["height"]))};vertical-align:{em(svg.getyofst() - 1)}'
+    picture = re.sub(r'width="[^"]*" height="[^"]*"', f'style="{style}" aria-hidden="true"', svg.svg(), count=1)
+    return picture.replace('"black"', '"currentColor"') + f'<span class="pc-said">{said}</span>'
+
+def inline(self, node):
+    self.body.append(f'<span class="math" title="{html.escape(node.astext())}">{drawn(node.astext(), True)}</span>')
+    raise_skip()
+
+def block(self, node):
+    self.body.append(f'<div class="math">{drawn(node.astext(), False)}</div>')
+    raise_skip()
+
+def raise_skip():
+    from docutils.nodes import SkipNode
+    raise SkipNode
+
+def setup(app):
+    app.add_html_math_renderer('drawn', (inline, None), (block, None))
+    return {'parallel_read_safe': True}
