@@ -15,15 +15,16 @@ import ipywidgets as W
 import matplotlib
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from .data import LESSON_TFMS, index_of, load_picture, normalize, write_beside
 from .gradcam import Verdict, activation_and_gradient, class_maps, verdict
 from .heatmap import describe, overlay
 from .hooks import as_found, layers_of, name_of
 from .relatives import METHODS
+from .sliders import captioned
 
-# %% ../nbs/09_explore.ipynb #c019
+# %% ../nbs/09_explore.ipynb #c017
 def _nbytes(value): # of a tensor, or of the tensors in a tuple
     return sum(o.nbytes for o in (value if isinstance(value, tuple) else (value,)) if hasattr(o, 'nbytes'))
 
@@ -38,7 +39,7 @@ class Kept:
             self.values.popitem(last=False)
         return self.values[key]
 
-# %% ../nbs/09_explore.ipynb #c024
+# %% ../nbs/09_explore.ipynb #c022
 def stage_ends(
     layers:dict, # name -> (c,h,w), as `layers_of` gives them
     most:int=6, # the deepest so many
@@ -49,7 +50,7 @@ def stage_ends(
         if (h, w) not in ends or name.count('.') <= ends[h, w].count('.'): ends[h, w] = name
     return list(ends.values())[-most:]
 
-# %% ../nbs/09_explore.ipynb #c028
+# %% ../nbs/09_explore.ipynb #c026
 def _resized(pixels, h, w, how): # (h',w',3) uint8 -> (h,w,3)
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((w, h), how))
 
@@ -74,7 +75,7 @@ def panels(
     over = overlay(pixels, map, alpha, signed=signed, limit=limit)
     return np.concatenate([pixels, gap, _resized(cells, h, w, Image.Resampling.NEAREST), gap, over], 1)
 
-# %% ../nbs/09_explore.ipynb #c032
+# %% ../nbs/09_explore.ipynb #c030
 def _text(data): return base64.b64encode(data).decode()
 
 def _filled(text, **parts): # `text` with each @NAME@ replaced
@@ -85,15 +86,7 @@ def _file(pixels, format='JPEG', quality=88): # (h,w,3) uint8 -> bytes
         Image.fromarray(pixels).save(f, format, **(dict(quality=quality) if format == 'JPEG' else {}))
         return f.getvalue()
 
-def _captioned(pixels, *lines): # the same with lines of text above
-    image = Image.new('RGB', (pixels.shape[1], pixels.shape[0] + 18*len(lines) + 4), 'white')
-    image.paste(Image.fromarray(pixels), (0, 18*len(lines) + 4))
-    try: font = ImageFont.load_default(13)
-    except TypeError: font = ImageFont.load_default() # Pillow 10.0 has one size only
-    for i, line in enumerate(lines): ImageDraw.Draw(image).text((2, 18*i + 1), line, fill=(30, 30, 30), font=font)
-    return np.asarray(image)
-
-# %% ../nbs/09_explore.ipynb #c035
+# %% ../nbs/09_explore.ipynb #c033
 def _prepare(learn, size): # a function: picture -> (what the model eats, the picture to show)
     if hasattr(learn, 'data'):
         def prepare(p): return (xb := learn.data.one_item(p)), learn.data.denorm(xb)[0]
@@ -120,7 +113,7 @@ def _as_tensor(picture, number): # (3,h,w) in [0,1]
     raise ValueError(f'picture {number} is {got}; expected a file, a Pillow picture, a (3,h,w) float tensor '
                      'from 0 to 1 or an (h,w,3) uint8 array')
 
-# %% ../nbs/09_explore.ipynb #c036
+# %% ../nbs/09_explore.ipynb #c034
 def _listed(pictures): # one picture or several -> a list
     one = isinstance(pictures, (str, Path, Image.Image)) or getattr(pictures, 'ndim', 0) == 3
     pictures = [pictures] if one else list(pictures)
@@ -137,7 +130,7 @@ def _layer_names(model, layers, usable): # modules or names -> names, checked
     if not layers: raise ValueError(f'no layers given; the last usable ones are {", ".join(list(usable)[-4:])}')
     return [list(usable)[index_of(o, list(usable), 'layer')] for o in layers]
 
-# %% ../nbs/09_explore.ipynb #c038
+# %% ../nbs/09_explore.ipynb #c036
 BLIND = ['mean activation', 'Eigen-CAM'] # the same map for every class
 SEEING = [o for o in METHODS if o not in BLIND]
 
@@ -183,7 +176,7 @@ class _Computes:
         "Picture `i` as the model sees it, at most `most` pixels high and wide"
         return self.kept(('pixels', i, most), lambda: _shrunk(self.item(i)[1], most))
 
-# %% ../nbs/09_explore.ipynb #c039
+# %% ../nbs/09_explore.ipynb #c037
 class MapStore(_Computes):
     "Pictures, what the model says of them, and their maps; each is computed when first asked for, and kept"
     def __init__(self,
@@ -215,7 +208,7 @@ class MapStore(_Computes):
         self.pictures.append(picture); self.titles.append(title or _called(picture, i))
         return i
 
-# %% ../nbs/09_explore.ipynb #c043
+# %% ../nbs/09_explore.ipynb #c041
 _STRIP = """<style>.@ID@ button{padding:72px 3px 0;background:#8883 top/100% 72px no-repeat;font-size:11px;line-height:20px!important;
 border:2px solid transparent;border-radius:5px}.@ID@ button:focus-visible{outline:3px solid #4a90e2}
 .@ID@ .px-on{border-color:#2563b0;font-weight:bold}@EACH@</style>"""
@@ -244,7 +237,7 @@ class _Turns:
         self.layout.display = None if n > 1 else 'none'
         self._frame()
 
-# %% ../nbs/09_explore.ipynb #c044
+# %% ../nbs/09_explore.ipynb #c042
 class _Strip(_Turns, W.VBox):
     "Small pictures to choose from, a page at a time"
     def __init__(self, store, choose, most=8):
@@ -263,7 +256,7 @@ class _Strip(_Turns, W.VBox):
     def _frame(self):
         for i, button in self.shown.items(): (button.add_class if i == self.chosen else button.remove_class)('px-on')
 
-# %% ../nbs/09_explore.ipynb #c048
+# %% ../nbs/09_explore.ipynb #c046
 def _wide(): return dict(style=dict(description_width='6em'), layout=W.Layout(width='25em', max_width='100%')) # a new one for each: widgets share a layout
 
 def _tick(text): return W.Checkbox(False, description=text, indent=False, layout=W.Layout(width='auto', margin='0 1em 0 0'))
@@ -285,7 +278,7 @@ class _Widgets:
         return [self.chooser, self.class_slider, self.layer_slider, self.alpha_slider, self.method_menu, self.rather_menu,
                 self.order_box, self.positive_box, self.same_box]
 
-# %% ../nbs/09_explore.ipynb #c049
+# %% ../nbs/09_explore.ipynb #c047
 class _Rows:
     "How the widgets stand on the page"
     def _titles(self): return [(t, i) for i, t in enumerate(self.store.titles)]
@@ -303,7 +296,7 @@ class _Rows:
         self.strip = _Strip(self.store, lambda i: setattr(self.chooser, 'value', i))
         self.upload = W.FileUpload(accept='image/*', multiple=True, description='Your own pictures', layout=W.Layout(width='auto'))
 
-# %% ../nbs/09_explore.ipynb #c050
+# %% ../nbs/09_explore.ipynb #c048
 class _Setting:
     "An attribute of an explorer: the value of one of its widgets, checked when it is set"
     def __init__(self, widget, accept, tell=lambda e, value: value): self.widget, self.accept, self.tell = widget, accept, tell
@@ -322,7 +315,7 @@ def _share(e, value):
 
 def _flag(e, value): return bool(value)
 
-# %% ../nbs/09_explore.ipynb #c051
+# %% ../nbs/09_explore.ipynb #c049
 class _Settings:
     "What an explorer shows: to be read, and to be set"
     cls = _Setting('class_slider', lambda e, o: index_of(o, e.store.classes), lambda e, i: e.store.classes[i])
@@ -346,7 +339,7 @@ class _Settings:
         value = widget.value
         with self._quietly(widget): widget.options, widget.value = options, value
 
-# %% ../nbs/09_explore.ipynb #c052
+# %% ../nbs/09_explore.ipynb #c050
 class _Asks:
     "What is asked of the model"
     def _at(self): # the question that the widgets ask: picture, layer, class, method, rather than which class
@@ -372,7 +365,7 @@ class _Asks:
         options = tuple((self.store.classes[i], i) for i in order)
         if options != self.class_slider.options: self._renew(self.class_slider, options)
 
-# %% ../nbs/09_explore.ipynb #c054
+# %% ../nbs/09_explore.ipynb #c052
 def _alert(text): return f'<p role="alert"><b>{html.escape(str(text))}</b></p>'
 
 class _Draws:
@@ -402,7 +395,7 @@ class _Draws:
 
     def _grid(self): return ' x '.join(map(str, self.map.shape))
 
-# %% ../nbs/09_explore.ipynb #c056
+# %% ../nbs/09_explore.ipynb #c054
 class _LooksAhead:
     "The part of an explorer that computes what may be asked for next while nobody asks"
     _waiting = None
@@ -432,7 +425,7 @@ class _LooksAhead:
         except Exception: return # whoever asks for this map will be told why there is none
         self._later(todo, .01)
 
-# %% ../nbs/09_explore.ipynb #c057
+# %% ../nbs/09_explore.ipynb #c055
 def _uploaded(value): # the value of a `FileUpload` -> (name, bytes) of each file; ipywidgets 7 has a dict, 8 a tuple
     files = [dict(o, name=name) for name, o in value.items()] if isinstance(value, dict) else value
     return [(o['name'], bytes(o['content'])) for o in files]
@@ -453,7 +446,7 @@ class _Takes:
             except Exception as e: bad.append(f'{name}: {e}')
         if bad: self.said.value = _alert('; '.join(bad))
 
-# %% ../nbs/09_explore.ipynb #c058
+# %% ../nbs/09_explore.ipynb #c056
 class _Leaves:
     "The part of an explorer that leaves something: a file, and a still picture where there are no widgets"
     _ipython_display_ = None # that of ipywidgets 7 would leave no still picture
@@ -475,14 +468,14 @@ class _Leaves:
         return f'{", ".join(self._asked())}. {describe(self.map)}'
 
     def _still(self, most):
-        return _captioned(self.pixels(most), *self._asked())
+        return captioned(self.pixels(most), *self._asked())
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still picture for where there are none
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
         still = base64.b64encode(_file(self._still(most=192), quality=80)).decode()
         return {'application/vnd.jupyter.widget-view+json': view, 'image/jpeg': still, 'text/plain': self.words()}
 
-# %% ../nbs/09_explore.ipynb #c059
+# %% ../nbs/09_explore.ipynb #c057
 class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes, _Leaves, W.VBox):
     "Sliders for class and layer. Read and set `cls`, `layer`, `picture`, `method`, `rather`, `alpha`, `positive`, `same_scale`, `by_probability`; see `map`"
     def __init__(self,
@@ -504,7 +497,7 @@ class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes
         self.upload.observe(self._take, 'value')
         super().__init__(self._rows())
 
-# %% ../nbs/09_explore.ipynb #c094
+# %% ../nbs/09_explore.ipynb #c092
 def quantise(
     maps:Tensor, # (k,h,w)
 )->tuple: # lowest (k,), highest (k,), (k,h,w) uint8
@@ -513,7 +506,7 @@ def quantise(
     step = (hi - lo).clamp(min=1e-30)[:, None, None]
     return lo, hi, ((maps - lo[:, None, None])/step*255).round().byte()
 
-# %% ../nbs/09_explore.ipynb #c098
+# %% ../nbs/09_explore.ipynb #c096
 def _packed(store, i, layer, method, digits=6): # the maps of all classes, ready for JSON
     classes = range(1 if method in BLIND else len(store.classes))
     maps = torch.stack([store.map(i, layer, k, method) for k in classes])
@@ -530,7 +523,7 @@ def _contents(store, alpha, side, methods): # what a page needs, as a dict for J
     pictures = [picture(i) for i in range(len(store.titles))]
     return dict(classes=store.classes, layers=layers, methods=methods, alpha=alpha, tables=tables, pictures=pictures)
 
-# %% ../nbs/09_explore.ipynb #c100
+# %% ../nbs/09_explore.ipynb #c098
 _JS_MAP = '''
 const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
 const clip = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
@@ -555,7 +548,7 @@ function enlarge(m, H, W) { // as torch does with align_corners=False
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c102
+# %% ../nbs/09_explore.ipynb #c100
 _JS_PAINT = '''
 function paint(v, under, table, alpha, signed, limit) { // values, pixels below (or null: white) -> pixels
   const out = new Uint8ClampedArray(4*v.length);
@@ -580,7 +573,7 @@ function chances(logits) { // softmax
 function strongest(v) { return v.reduce((top, o) => Math.max(top, Math.abs(o)), 0); }
 '''
 
-# %% ../nbs/09_explore.ipynb #c104
+# %% ../nbs/09_explore.ipynb #c102
 _JS_SAY = '''
 function thirds(m, across) { // share of what speaks for the class in each third
   const sums = [0, 0, 0], n = across ? m.w : m.h;
@@ -603,7 +596,7 @@ function say(m) {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c106
+# %% ../nbs/09_explore.ipynb #c104
 _JS_DRAW = '''
 const root = document.getElementById(ID), D = JSON.parse(root.querySelector('[type="application/json"]').textContent);
 const el = name => root.querySelector('.px-' + name);
@@ -619,7 +612,7 @@ function at() { // what is chosen, and what belongs to it
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c107
+# %% ../nbs/09_explore.ipynb #c105
 _JS_CANVAS = '''
 function draw({m, v, alpha, signed, limit}) {
   const table = signed ? tables.RdBu_r : tables.magma, u = S.under;
@@ -634,7 +627,7 @@ function draw({m, v, alpha, signed, limit}) {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c108
+# %% ../nbs/09_explore.ipynb #c106
 _JS_SHOW = '''
 function show() {
   const now = at(), {k, l, j, m, p, rank, top} = now, name = D.classes[k], shape = `${m.h} × ${m.w}`;
@@ -652,7 +645,7 @@ function show() {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c109
+# %% ../nbs/09_explore.ipynb #c107
 _JS_LIST = '''
 function list() { // the classes, the most probable first
   const p = chances(D.pictures[S.p].logits), order = [...p.keys()].sort((a, b) => p[b] - p[a]);
@@ -666,7 +659,7 @@ function list() { // the classes, the most probable first
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c110
+# %% ../nbs/09_explore.ipynb #c108
 _JS_PAGE = '''
 async function choose(i, keep) { // another picture, at its most probable class
   S.p = i;
@@ -695,7 +688,7 @@ root.petcam = {data: D, map: () => at().m, // for tests and for the curious
 el('still').remove(); el('app').hidden = false; choose(0);
 '''
 
-# %% ../nbs/09_explore.ipynb #c112
+# %% ../nbs/09_explore.ipynb #c110
 _CSS = '''
 .px{--ink:#1d2228;--soft:#5a6570;--line:#d7dce2;--paper:#fff;--field:#eef1f5;--mark:#2563b0;color-scheme:light;
  font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);border:1px solid var(--line);
@@ -718,7 +711,7 @@ _CSS = '''
 .px-ticks{margin-top:8px;display:flex;flex-wrap:wrap;gap:4px 20px}
 '''
 
-# %% ../nbs/09_explore.ipynb #c113
+# %% ../nbs/09_explore.ipynb #c111
 _CSS_LISTS = '''
 .px-right{flex:1 1 230px;min-width:0;display:flex;flex-direction:column}.px-right h3{font-size:15px;margin:0 0 6px}
 .px-list{list-style:none;margin:0;padding:0;overflow:auto;flex:1 1 260px;height:260px;min-height:260px;
@@ -739,7 +732,7 @@ _CSS_LISTS = '''
 .px :focus-visible,.px-strip :focus-visible+img{outline:3px solid var(--mark);outline-offset:1px}
 '''
 
-# %% ../nbs/09_explore.ipynb #c114
+# %% ../nbs/09_explore.ipynb #c112
 _SLIDER = '''
 <label for="@ID@-@NAME@">@TEXT@</label>
 <div><input id="@ID@-@NAME@" class="px-@NAME@" type="range" min="0" value="0" @MORE@>
@@ -763,7 +756,7 @@ _HTML = '''
 <script>(() => {"use strict"; const ID = "@ID@";@CODE@})();</script></section>
 '''
 
-# %% ../nbs/09_explore.ipynb #c116
+# %% ../nbs/09_explore.ipynb #c114
 def explorer_fragment(
     learn, # a learner, or any `nn.Module` that gives logits (b,k)
     pictures, # as for `CamExplorer`
@@ -787,7 +780,7 @@ def explorer_fragment(
         DATA=json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'),
         CODE=_JS_MAP + _JS_PAINT + _JS_SAY + _JS_DRAW + _JS_CANVAS + _JS_SHOW + _JS_LIST + _JS_PAGE)
 
-# %% ../nbs/09_explore.ipynb #c118
+# %% ../nbs/09_explore.ipynb #c116
 _PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>@TITLE@</title><style>:root{color-scheme:light dark}
 body{font-family:system-ui,sans-serif;max-width:1180px;margin:1.5rem auto;padding:0 12px}</style></head>
