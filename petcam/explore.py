@@ -137,8 +137,8 @@ SEEING = [o for o in METHODS if o not in BLIND]
 def _several(methods): # a function that makes the maps of all of them at once
     return lambda a, g: torch.stack([METHODS[o](a, g) for o in methods], 1)
 
-class _Computes:
-    "The part of a `MapStore` that computes"
+class _Pictures:
+    "The part of a `MapStore` that prepares pictures and asks the model"
     def item(self, i): return self.kept(('item', i), lambda: self.prepare(_as_tensor(self.pictures[i], i+1)))
 
     def _scores(self, i):
@@ -150,6 +150,13 @@ class _Computes:
         "The scores that the model gives picture `i`"
         return self.kept(('logits', i), lambda: self._scores(i))
 
+    def pixels(self, i:int, most:int=256)->np.ndarray: # (h,w,3) uint8
+        "Picture `i` as the model sees it, at most `most` pixels high and wide"
+        return self.kept(('pixels', i, most), lambda: _shrunk(self.item(i)[1], most))
+
+# %% ../nbs/09_explore.ipynb #c037
+class _Maps(_Pictures):
+    "The part of a `MapStore` that makes maps"
     def at_once(self, layer): return max(4, min(64, 2_000_000//int(np.prod(self.shapes[layer])))) # classes in a block
 
     def _of_all(self, i, layer): # (methods,h,w): what is the same for every class
@@ -172,12 +179,8 @@ class _Computes:
         if method in BLIND: return self.kept(key, lambda: self._of_all(i, layer))[BLIND.index(method)]
         return self.kept(key, lambda: self._of_block(i, layer, k//n*n, rather))[k%n, SEEING.index(method)]
 
-    def pixels(self, i:int, most:int=256)->np.ndarray: # (h,w,3) uint8
-        "Picture `i` as the model sees it, at most `most` pixels high and wide"
-        return self.kept(('pixels', i, most), lambda: _shrunk(self.item(i)[1], most))
-
-# %% ../nbs/09_explore.ipynb #c037
-class MapStore(_Computes):
+# %% ../nbs/09_explore.ipynb #c038
+class MapStore(_Maps):
     "Pictures, what the model says of them, and their maps; each is computed when first asked for, and kept"
     def __init__(self,
         learn, # a learner, or any `nn.Module` that gives logits (b,k)
@@ -208,7 +211,7 @@ class MapStore(_Computes):
         self.pictures.append(picture); self.titles.append(title or _called(picture, i))
         return i
 
-# %% ../nbs/09_explore.ipynb #c041
+# %% ../nbs/09_explore.ipynb #c042
 _STRIP = """<style>.@ID@ button{padding:72px 3px 0;background:#8883 top/100% 72px no-repeat;font-size:11px;line-height:20px!important;
 border:2px solid transparent;border-radius:5px}.@ID@ button:focus-visible{outline:3px solid #4a90e2}
 .@ID@ .px-on{border-color:#2563b0;font-weight:bold}@EACH@</style>"""
@@ -237,7 +240,7 @@ class _Turns:
         self.layout.display = None if n > 1 else 'none'
         self._frame()
 
-# %% ../nbs/09_explore.ipynb #c042
+# %% ../nbs/09_explore.ipynb #c043
 class _Strip(_Turns, W.VBox):
     "Small pictures to choose from, a page at a time"
     def __init__(self, store, choose, most=8):
@@ -256,7 +259,7 @@ class _Strip(_Turns, W.VBox):
     def _frame(self):
         for i, button in self.shown.items(): (button.add_class if i == self.chosen else button.remove_class)('px-on')
 
-# %% ../nbs/09_explore.ipynb #c046
+# %% ../nbs/09_explore.ipynb #c047
 def _wide(): return dict(style=dict(description_width='6em'), layout=W.Layout(width='25em', max_width='100%')) # a new one for each: widgets share a layout
 
 def _tick(text): return W.Checkbox(False, description=text, indent=False, layout=W.Layout(width='auto', margin='0 1em 0 0'))
@@ -278,7 +281,7 @@ class _Widgets:
         return [self.chooser, self.class_slider, self.layer_slider, self.alpha_slider, self.method_menu, self.rather_menu,
                 self.order_box, self.positive_box, self.same_box]
 
-# %% ../nbs/09_explore.ipynb #c047
+# %% ../nbs/09_explore.ipynb #c048
 class _Rows:
     "How the widgets stand on the page"
     def _titles(self): return [(t, i) for i, t in enumerate(self.store.titles)]
@@ -296,7 +299,7 @@ class _Rows:
         self.strip = _Strip(self.store, lambda i: setattr(self.chooser, 'value', i))
         self.upload = W.FileUpload(accept='image/*', multiple=True, description='Your own pictures', layout=W.Layout(width='auto'))
 
-# %% ../nbs/09_explore.ipynb #c048
+# %% ../nbs/09_explore.ipynb #c049
 class _Setting:
     "An attribute of an explorer: the value of one of its widgets, checked when it is set"
     def __init__(self, widget, accept, tell=lambda e, value: value): self.widget, self.accept, self.tell = widget, accept, tell
@@ -315,7 +318,7 @@ def _share(e, value):
 
 def _flag(e, value): return bool(value)
 
-# %% ../nbs/09_explore.ipynb #c049
+# %% ../nbs/09_explore.ipynb #c050
 class _Settings:
     "What an explorer shows: to be read, and to be set"
     cls = _Setting('class_slider', lambda e, o: index_of(o, e.store.classes), lambda e, i: e.store.classes[i])
@@ -339,7 +342,7 @@ class _Settings:
         value = widget.value
         with self._quietly(widget): widget.options, widget.value = options, value
 
-# %% ../nbs/09_explore.ipynb #c050
+# %% ../nbs/09_explore.ipynb #c051
 class _Asks:
     "What is asked of the model"
     def _at(self): # the question that the widgets ask: picture, layer, class, method, rather than which class
@@ -365,7 +368,7 @@ class _Asks:
         options = tuple((self.store.classes[i], i) for i in order)
         if options != self.class_slider.options: self._renew(self.class_slider, options)
 
-# %% ../nbs/09_explore.ipynb #c052
+# %% ../nbs/09_explore.ipynb #c053
 def _alert(text): return f'<p role="alert"><b>{html.escape(str(text))}</b></p>'
 
 class _Draws:
@@ -395,7 +398,7 @@ class _Draws:
 
     def _grid(self): return ' x '.join(map(str, self.map.shape))
 
-# %% ../nbs/09_explore.ipynb #c054
+# %% ../nbs/09_explore.ipynb #c055
 class _LooksAhead:
     "The part of an explorer that computes what may be asked for next while nobody asks"
     _waiting = None
@@ -425,7 +428,7 @@ class _LooksAhead:
         except Exception: return # whoever asks for this map will be told why there is none
         self._later(todo, .01)
 
-# %% ../nbs/09_explore.ipynb #c055
+# %% ../nbs/09_explore.ipynb #c056
 def _uploaded(value): # the value of a `FileUpload` -> (name, bytes) of each file; ipywidgets 7 has a dict, 8 a tuple
     files = [dict(o, name=name) for name, o in value.items()] if isinstance(value, dict) else value
     return [(o['name'], bytes(o['content'])) for o in files]
@@ -446,7 +449,7 @@ class _Takes:
             except Exception as e: bad.append(f'{name}: {e}')
         if bad: self.said.value = _alert('; '.join(bad))
 
-# %% ../nbs/09_explore.ipynb #c056
+# %% ../nbs/09_explore.ipynb #c057
 class _Leaves:
     "The part of an explorer that leaves something: a file, and a still picture where there are no widgets"
     _ipython_display_ = None # that of ipywidgets 7 would leave no still picture
@@ -475,7 +478,7 @@ class _Leaves:
         still = base64.b64encode(_file(self._still(most=192), quality=80)).decode()
         return {'application/vnd.jupyter.widget-view+json': view, 'image/jpeg': still, 'text/plain': self.words()}
 
-# %% ../nbs/09_explore.ipynb #c057
+# %% ../nbs/09_explore.ipynb #c058
 class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes, _Leaves, W.VBox):
     "Sliders for class and layer. Read and set `cls`, `layer`, `picture`, `method`, `rather`, `alpha`, `positive`, `same_scale`, `by_probability`; see `map`"
     def __init__(self,
@@ -497,7 +500,7 @@ class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes
         self.upload.observe(self._take, 'value')
         super().__init__(self._rows())
 
-# %% ../nbs/09_explore.ipynb #c092
+# %% ../nbs/09_explore.ipynb #c093
 def quantise(
     maps:Tensor, # (k,h,w)
 )->tuple: # lowest (k,), highest (k,), (k,h,w) uint8
@@ -506,7 +509,7 @@ def quantise(
     step = (hi - lo).clamp(min=1e-30)[:, None, None]
     return lo, hi, ((maps - lo[:, None, None])/step*255).round().byte()
 
-# %% ../nbs/09_explore.ipynb #c096
+# %% ../nbs/09_explore.ipynb #c097
 def _packed(store, i, layer, method, digits=6): # the maps of all classes, ready for JSON
     classes = range(1 if method in BLIND else len(store.classes))
     maps = torch.stack([store.map(i, layer, k, method) for k in classes])
@@ -523,7 +526,7 @@ def _contents(store, alpha, side, methods): # what a page needs, as a dict for J
     pictures = [picture(i) for i in range(len(store.titles))]
     return dict(classes=store.classes, layers=layers, methods=methods, alpha=alpha, tables=tables, pictures=pictures)
 
-# %% ../nbs/09_explore.ipynb #c098
+# %% ../nbs/09_explore.ipynb #c099
 _JS_MAP = '''
 const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
 const clip = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
@@ -548,7 +551,7 @@ function enlarge(m, H, W) { // as torch does with align_corners=False
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c100
+# %% ../nbs/09_explore.ipynb #c101
 _JS_PAINT = '''
 function paint(v, under, table, alpha, signed, limit) { // values, pixels below (or null: white) -> pixels
   const out = new Uint8ClampedArray(4*v.length);
@@ -573,7 +576,7 @@ function chances(logits) { // softmax
 function strongest(v) { return v.reduce((top, o) => Math.max(top, Math.abs(o)), 0); }
 '''
 
-# %% ../nbs/09_explore.ipynb #c102
+# %% ../nbs/09_explore.ipynb #c103
 _JS_SAY = '''
 function thirds(m, across) { // share of what speaks for the class in each third
   const sums = [0, 0, 0], n = across ? m.w : m.h;
@@ -596,7 +599,7 @@ function say(m) {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c104
+# %% ../nbs/09_explore.ipynb #c105
 _JS_DRAW = '''
 const root = document.getElementById(ID), D = JSON.parse(root.querySelector('[type="application/json"]').textContent);
 const el = name => root.querySelector('.px-' + name);
@@ -612,7 +615,7 @@ function at() { // what is chosen, and what belongs to it
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c105
+# %% ../nbs/09_explore.ipynb #c106
 _JS_CANVAS = '''
 function draw({m, v, alpha, signed, limit}) {
   const table = signed ? tables.RdBu_r : tables.magma, u = S.under;
@@ -627,7 +630,7 @@ function draw({m, v, alpha, signed, limit}) {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c106
+# %% ../nbs/09_explore.ipynb #c107
 _JS_SHOW = '''
 function show() {
   const now = at(), {k, l, j, m, p, rank, top} = now, name = D.classes[k], shape = `${m.h} × ${m.w}`;
@@ -645,7 +648,7 @@ function show() {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c107
+# %% ../nbs/09_explore.ipynb #c108
 _JS_LIST = '''
 function list() { // the classes, the most probable first
   const p = chances(D.pictures[S.p].logits), order = [...p.keys()].sort((a, b) => p[b] - p[a]);
@@ -659,7 +662,7 @@ function list() { // the classes, the most probable first
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c108
+# %% ../nbs/09_explore.ipynb #c109
 _JS_PAGE = '''
 async function choose(i, keep) { // another picture, at its most probable class
   S.p = i;
@@ -688,7 +691,7 @@ root.petcam = {data: D, map: () => at().m, // for tests and for the curious
 el('still').remove(); el('app').hidden = false; choose(0);
 '''
 
-# %% ../nbs/09_explore.ipynb #c110
+# %% ../nbs/09_explore.ipynb #c111
 _CSS = '''
 .px{--ink:#1d2228;--soft:#5a6570;--line:#d7dce2;--paper:#fff;--field:#eef1f5;--mark:#2563b0;color-scheme:light;
  font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);border:1px solid var(--line);
@@ -711,7 +714,7 @@ _CSS = '''
 .px-ticks{margin-top:8px;display:flex;flex-wrap:wrap;gap:4px 20px}
 '''
 
-# %% ../nbs/09_explore.ipynb #c111
+# %% ../nbs/09_explore.ipynb #c112
 _CSS_LISTS = '''
 .px-right{flex:1 1 230px;min-width:0;display:flex;flex-direction:column}.px-right h3{font-size:15px;margin:0 0 6px}
 .px-list{list-style:none;margin:0;padding:0;overflow:auto;flex:1 1 260px;height:260px;min-height:260px;
@@ -732,7 +735,7 @@ _CSS_LISTS = '''
 .px :focus-visible,.px-strip :focus-visible+img{outline:3px solid var(--mark);outline-offset:1px}
 '''
 
-# %% ../nbs/09_explore.ipynb #c112
+# %% ../nbs/09_explore.ipynb #c113
 _SLIDER = '''
 <label for="@ID@-@NAME@">@TEXT@</label>
 <div><input id="@ID@-@NAME@" class="px-@NAME@" type="range" min="0" value="0" @MORE@>
@@ -756,7 +759,7 @@ _HTML = '''
 <script>(() => {"use strict"; const ID = "@ID@";@CODE@})();</script></section>
 '''
 
-# %% ../nbs/09_explore.ipynb #c114
+# %% ../nbs/09_explore.ipynb #c115
 def explorer_fragment(
     learn, # a learner, or any `nn.Module` that gives logits (b,k)
     pictures, # as for `CamExplorer`
@@ -780,7 +783,7 @@ def explorer_fragment(
         DATA=json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'),
         CODE=_JS_MAP + _JS_PAINT + _JS_SAY + _JS_DRAW + _JS_CANVAS + _JS_SHOW + _JS_LIST + _JS_PAGE)
 
-# %% ../nbs/09_explore.ipynb #c116
+# %% ../nbs/09_explore.ipynb #c117
 _PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>@TITLE@</title><style>:root{color-scheme:light dark}
 body{font-family:system-ui,sans-serif;max-width:1180px;margin:1.5rem auto;padding:0 12px}</style></head>
