@@ -21,6 +21,12 @@ def test_the_first_cell_does_nothing_where_petcam_is(monkeypatch, capfd):
     exec(first_cell.CELL, {})
     assert capfd.readouterr() == ('', '')
 
+def test_a_folder_called_petcam_is_not_petcam(tmp_path):
+    (tmp_path/'petcam').mkdir()                                                 # as after `git clone`
+    cell = first_cell.CELL.replace('subprocess.run', '(lambda words, check: print(words))')
+    alone = [sys.executable, '-S', '-c', cell]                                  # without the packages that are installed
+    assert 'git+' in subprocess.run(alone, cwd=tmp_path, env={}, capture_output=True, text=True, check=True).stdout
+
 @pytest.mark.parametrize('attached', ['petcam-wheel', 'datasets/someone/petcam-wheel', None])
 def test_what_the_first_cell_installs(attached, tmp_path, monkeypatch):
     asked, wheel = [], tmp_path/str(attached)/'petcam-0.0.1-py3-none-any.whl'
@@ -96,9 +102,16 @@ def attach(machine, source, name, mount):
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source, target)
 
+LOOK = """
+import socket
+from importlib.util import find_spec
+assert find_spec('torch') and not find_spec('petcam')
+try: socket.create_connection(('1.1.1.1', 53), 3)
+except OSError: pass
+else: raise SystemExit('there is a network')"""
+
 def test_the_machine_is_like_kaggles(machine):
-    said = run_on(machine, 'bash', '-c', 'touch /kaggle/working/mine; for f in /kaggle/input /usr /tmp; do ! touch $f/x || exit 1; done; '
-                  'python -c "import torch" && ! python -c "import petcam" && ! python -m pip download petcam; pwd')
+    said = run_on(machine, 'bash', '-c', f'touch /kaggle/working/mine; for f in /kaggle/input /usr /tmp; do ! touch $f/x || exit 1; done; python -c "{LOOK}" && pwd')
     assert said.splitlines()[-1] == '/kaggle/working' and (machine/'working'/'mine').exists()
 
 def run_lessons(machine, made, mount, lessons):

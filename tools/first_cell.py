@@ -17,7 +17,7 @@ def settings():
 CELL = f"""#| hide
 # installs petcam where it is missing (on Kaggle and Colab), and nothing else: torch stays as it is
 import glob, importlib.util, subprocess, sys
-if importlib.util.find_spec('petcam') is None:
+if not getattr(importlib.util.find_spec('petcam'), 'origin', None): # a mere folder of that name has no origin
     attached = glob.glob('/kaggle/input/*/petcam-*.whl') + glob.glob('/kaggle/input/datasets/*/*/petcam-*.whl')
     source = max(attached, default='git+{settings()['git_url']}')
     subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source], check=True)"""
