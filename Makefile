@@ -41,7 +41,7 @@ kaggle: $(VENV)/dev          # build/kaggle: the wheel as a dataset, and each le
 	$(BIN)/python tools/kaggle.py
 
 kaggle-test: $(VENV)/dev     # all lessons on a machine like Kaggle's with the internet off; minutes
-	PETCAM_KAGGLE=1 $(BIN)/python -m pytest tests/test_kaggle.py -q -rs --durations=5
+	PETCAM_KAGGLE=1 $(BIN)/python -m pytest tests/test_kaggle.py -q -s
 
 clean:
 	rm -rf build dist *.egg-info nbs/models
