@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 LESSONS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
 
-.PHONY: run test notebooks tests check lessons lab docs export clean
+.PHONY: run test notebooks tests check lessons lab docs export readme kaggle kaggle-test clean
 
 run: $(VENV)/run
 	$(BIN)/petcam run
@@ -33,8 +33,18 @@ docs: $(VENV)/docs           # build/site, from the outputs that the lessons sto
 	$(BIN)/python tools/docs.py
 
 export: $(VENV)/dev
+	$(BIN)/python tools/first_cell.py
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
+
+readme: $(VENV)/dev          # README.md is nbs/index.ipynb as it was last run
+	$(BIN)/python tools/readme.py
+
+kaggle: $(VENV)/dev          # build/kaggle: the wheel as a dataset, and each lesson with its metadata
+	$(BIN)/python tools/kaggle.py
+
+kaggle-test: $(VENV)/dev     # all lessons on a machine like Kaggle's with the internet off; minutes
+	PETCAM_KAGGLE=1 $(BIN)/python -m pytest tests/test_kaggle.py -q -s
 
 clean:
 	rm -rf build dist *.egg-info nbs/models

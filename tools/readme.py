@@ -1,0 +1,36 @@
+"""Make README.md from nbs/index.ipynb: words as they are, code and what it said in fences, figures as files in docs/.
+
+A cell with `#| hide` is left out; of one with `#| echo: false` only what came out of it is shown."""
+import base64, json, re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+def from_root(words):
+    "Links as they are in `nbs/`, seen from the project's root"
+    return re.sub(r'\]\((?!\w+:|#)(\.\./)?', lambda link: '](' if link[1] else '](nbs/', words)
+
+def fenced(kind, text): return f'```{kind}\n{text.rstrip()}\n```'
+
+def convert(notebook): # -> text, {file: bytes}
+    "A notebook as Markdown, and its figures"
+    parts, figures = [], {}
+    for cell in notebook['cells']:
+        source = ''.join(cell['source'])
+        if source.startswith('#| hide'): continue
+        if cell['cell_type'] == 'markdown': parts.append(from_root(source)); continue
+        wishes = dict(re.findall(r'^#\| (\S+): (.*)\n', source, flags=re.M))
+        if wishes.get('echo') != 'false': parts.append(fenced('python', re.sub(r'^#\|.*\n', '', source, flags=re.M)))
+        for output in cell['outputs']:
+            data = output.get('data', {'text/plain': output.get('text')})
+            picture = next((kind for kind in data if kind.startswith('image/')), None)
+            if not picture: parts.append(fenced('text', ''.join(data['text/plain']))); continue
+            name = f"docs/index-{len(figures)+1}.{picture.split('/')[1]}"
+            figures[name] = base64.b64decode(''.join(data[picture]))
+            parts.append(f"![{wishes['fig-alt']}]({name})")
+    return '\n\n'.join(parts)+'\n', figures
+
+if __name__ == '__main__':
+    text, figures = convert(json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8')))
+    (ROOT/'README.md').write_text(text, encoding='utf-8')
+    for name, picture in figures.items(): (ROOT/name).write_bytes(picture)
