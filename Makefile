@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 LESSONS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
 
-.PHONY: run test notebooks tests check lessons lab docs export readme kaggle kaggle-test clean
+.PHONY: run test notebooks tests check lessons lab docs export readme kaggle kaggle-test widgets7 clean
 
 run: $(VENV)/run
 	$(BIN)/petcam run
@@ -19,6 +19,10 @@ notebooks: $(VENV)/dev       # every cell of every lesson
 
 tests: $(VENV)/dev           # what a cell cannot hold
 	$(BIN)/python -m pytest tests -q
+
+widgets7: $(VENV)/dev        # the sliders with the ipywidgets that Colab has, without a front end
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target build/ipywidgets7 ipywidgets==7.7.1 ipython_genutils
+	PYTHONPATH=build/ipywidgets7 $(BIN)/python -m pytest tests/test_explore.py tests/test_sliders.py -q -W ignore::DeprecationWarning
 
 check: $(VENV)/dev           # the module is what the notebooks export, the notebooks are clean, no name is missing
 	./tools/check $(BIN)

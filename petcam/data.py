@@ -79,7 +79,7 @@ def cache_dir()->Path:
 def find_folder(root:str|Path, at_least=1, depth=5)->Path|None:
     "The folder in `root`, at most `depth` levels down, that holds the most pictures named like pets"
     best, most, root = None, at_least-1, str(root)
-    for folder, dirs, names in os.walk(root):
+    for folder, dirs, names in os.walk(root, followlinks=True):
         dirs[:] = sorted(d for d in dirs if not d.startswith('.')) if folder[len(root):].count(os.sep) < depth else []
         count = sum(bool(re.search(LABEL, name)) for name in names)
         if count > most: best, most = Path(folder), count

@@ -154,6 +154,13 @@ class _Pictures:
         "Picture `i` as the model sees it, at most `most` pixels high and wide"
         return self.kept(('pixels', i, most), lambda: _shrunk(self.item(i)[1], most))
 
+    def add(self, picture, title:str=None)->int: # its number
+        "One more picture; one that cannot be read is an error, and is not added"
+        i = len(self.pictures)
+        self.kept(('item', i), lambda: self.prepare(_as_tensor(picture, i+1)))
+        self.pictures.append(picture); self.titles.append(title or _called(picture, i))
+        return i
+
 # %% ../nbs/09_explore.ipynb #c037
 class _Maps(_Pictures):
     "The part of a `MapStore` that makes maps"
@@ -203,13 +210,6 @@ class MapStore(_Maps):
         n = len(self.classes)
         if n != k: raise ValueError(f'the model gives {k} scores, but there are {n} names of classes')
         self.shapes = {o: usable[o] for o in self.layers}
-
-    def add(self, picture, title:str=None)->int: # its number
-        "One more picture; one that cannot be read is an error, and is not added"
-        i = len(self.pictures)
-        self.kept(('item', i), lambda: self.prepare(_as_tensor(picture, i+1)))
-        self.pictures.append(picture); self.titles.append(title or _called(picture, i))
-        return i
 
 # %% ../nbs/09_explore.ipynb #c042
 _STRIP = """<style>.@ID@ button{padding:72px 3px 0;background:#8883 top/100% 72px no-repeat;font-size:11px;line-height:20px!important;
@@ -650,6 +650,11 @@ function show() {
 
 # %% ../nbs/09_explore.ipynb #c108
 _JS_LIST = '''
+function thumb(P, i) {
+  const label = make('label'), input = make('input', {type: 'radio', name: ID + '-picture', checked: !i});
+  input.onchange = () => choose(i);
+  label.append(input, make('img', {src: P.src, alt: ''}), make('span', {textContent: P.title})); return label;
+}
 function list() { // the classes, the most probable first
   const p = chances(D.pictures[S.p].logits), order = [...p.keys()].sort((a, b) => p[b] - p[a]);
   el('list').replaceChildren(...order.map(k => {
@@ -674,11 +679,6 @@ async function choose(i, keep) { // another picture, at its most probable class
   S.under = g.getImageData(0, 0, c.width, c.height);
   el('cells').style.aspectRatio = c.width + '/' + c.height;
   c.setAttribute('aria-label', P.title); list(); show();
-}
-function thumb(P, i) {
-  const label = make('label'), input = make('input', {type: 'radio', name: ID + '-picture', checked: !i});
-  input.onchange = () => choose(i);
-  label.append(input, make('img', {src: P.src, alt: ''}), make('span', {textContent: P.title})); return label;
 }
 el('class').max = D.classes.length - 1; el('layer').max = el('layer').value = D.layers.length - 1;
 el('alpha').value = D.alpha; el('strip').append(...D.pictures.map(thumb)); el('strip').hidden = D.pictures.length < 2;

@@ -27,12 +27,15 @@ def cut_body(net:nn.Module)->nn.Sequential:
     return nn.Sequential(*children)
 
 # %% ../nbs/02_head.ipynb #c013
-def _imagenet(arch):
+def _imagenet(arch, kaggle='/kaggle/input'):
     choices = models.get_model_weights(arch)
     weights = getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
+    name = Path(weights.url).name                  # on Kaggle it may be attached, in a dataset of anybody's
+    for file in [*Path(kaggle).glob(f'*/{name}'), *Path(kaggle).glob(f'datasets/*/*/{name}')]:
+        return torch.load(file, map_location='cpu', weights_only=True)
     try: return weights.get_state_dict(check_hash=True, map_location='cpu')
     except OSError as e:
-        where = Path(torch.hub.get_dir())/'checkpoints'/Path(weights.url).name
+        where = Path(torch.hub.get_dir())/'checkpoints'/name
         raise ConnectionError(f"the ImageNet weights of {arch} are not on this machine and could not be downloaded ({e}). "
             f"Either put {weights.url} into {where.parent}, or go without: weights='toy' for {TOY_ARCH}, or None") from None
 

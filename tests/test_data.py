@@ -89,6 +89,10 @@ def test_kaggles_mount_points_and_layouts(few_pets, tmp_path, layout, monkeypatc
     pets = find_pets(quiet=True, kaggle=tmp_path/'input')
     assert pets.images == tmp_path/'input'/layout and pets.trimaps == trimaps
 
+def test_a_folder_may_be_a_link(few_pets, tmp_path):
+    (tmp_path/'linked').mkdir(); (tmp_path/'linked'/'images').symlink_to(few_pets/'images')
+    assert find_pets(tmp_path/'linked', quiet=True).images == tmp_path/'linked'/'images'
+
 def test_what_was_asked_for_and_is_not_there_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='gone.* is not a folder'): find_pets(tmp_path/'gone')
     with pytest.raises(FileNotFoundError, match='holds no pictures'): find_pets(tmp_path)

@@ -81,6 +81,15 @@ def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(monkeypatch, tmp
     monkeypatch.setattr('torch.hub.download_url_to_file', closed)
     with pytest.raises(ConnectionError, match=r'put https://.*resnet18.* into .*weights=.toy.'): create_body('resnet18', 'imagenet')
 
+@pytest.mark.parametrize('where', ['weights-of-mine', 'datasets/someone/weights'])
+def test_imagenet_weights_attached_on_kaggle_are_taken(monkeypatch, tmp_path, where):
+    from petcam.head import _imagenet
+    def closed(*args, **kwargs): raise OSError('no network')
+    monkeypatch.setattr('torch.hub.download_url_to_file', closed)
+    folder = tmp_path/where; folder.mkdir(parents=True)
+    torch.save({'a': torch.ones(2)}, folder/'resnet18-f37072fd.pth')
+    assert _imagenet('resnet18', tmp_path)['a'].tolist() == [1, 1]
+
 @pytest.mark.parametrize('arch', ['vit_b_16', 'inception_v3'])
 def test_a_network_that_cannot_be_cut_says_so(arch):
     with pytest.raises(ValueError, match=f'{arch} cannot be cut'): create_cnn(arch, 2)
