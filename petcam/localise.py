@@ -496,9 +496,9 @@ def study(
             questions = make(part)
             for layer in layers:
                 for method, scores in player(model, layer, questions, blank, seed + i).items():
-                    for measure, v in scores.items(): values.setdefault((game, layer, method, measure), []).append(v)
-    rows = [Row(*key, *score(torch.cat(v))) for key, v in values.items()]
-    return Study(rows, torch.cat(values['single', layers[0], 'Grad-CAM', 'energy'])[:, 0])
+                    for measure, v in scores.items(): values.setdefault((game, layer, method, measure), []).extend(v.tolist()) # tensors would pin memory
+    rows = [Row(*key, *score(torch.tensor(v))) for key, v in values.items()]
+    return Study(rows, torch.tensor(values['single', layers[0], 'Grad-CAM', 'energy'])[:, 0])
 
 # %% ../nbs/10_localise.ipynb #c105
 SINGLE = [('single', o) for o in (*MEASURES, 'insertion', 'deletion')]
