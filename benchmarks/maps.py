@@ -1,7 +1,7 @@
 """Time and peak memory of class maps: petcam beside grad-cam, torchcam and captum, in one run, each in a process of its own.
 
     pip install grad-cam==1.5.7 torchcam==0.5.0 captum==0.9.0
-    python benchmarks/maps.py [--arch resnet34] [--sizes 224,352] [--rounds 9] [--precision fp32]
+    python benchmarks/maps.py [--arch resnet34] [--sizes 224,352] [--rounds 9] [--precision fp32] [--libraries petcam,torchcam]
 
 One picture, 37 classes. Times are medians, in forward passes of the same network under `no_grad` in the same process and precision
 (milliseconds in brackets, with the spread from the first to the third quartile); memory is what the process needs beyond a forward pass.
@@ -70,22 +70,22 @@ def one(a):
 def run(a, library, size, task, rounds):
     words = dict(one=library, size=size, task=task, arch=a.arch, rounds=rounds, precision=a.precision)
     done = subprocess.run([sys.executable, __file__, *(f'--{k}={v}' for k, v in words.items())], capture_output=True, text=True)
-    if done.returncode: sys.exit(f'{library}: {done.stderr}')
+    if done.returncode: return done.stderr.strip().split('\n')[-1]     # what it cannot do, in its own words
     return json.loads(done.stdout.strip().split('\n')[-1])
 
-def cell(o): return f"{o['times'][1]/o['forward'][1]:.2f} ({o['times'][1]:.0f}, {o['times'][0]:.0f}-{o['times'][2]:.0f} ms; {o['memory']:.0f} MB)"
+def cell(o): return o if isinstance(o, str) else f"{o['times'][1]/o['forward'][1]:.2f} ({o['times'][1]:.0f}, {o['times'][0]:.0f}-{o['times'][2]:.0f} ms; {o['memory']:.0f} MB)"
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--arch', default='resnet34'); p.add_argument('--sizes', default='224,352'); p.add_argument('--rounds', type=int, default=9)
     p.add_argument('--precision', choices=['fp32', 'bf16'], default='fp32')
-    p.add_argument('--one'); p.add_argument('--size', type=int); p.add_argument('--task')
+    p.add_argument('--libraries', default='petcam,grad_cam,torchcam,captum'); p.add_argument('--one'); p.add_argument('--size', type=int); p.add_argument('--task')
     a = p.parse_args()
     if a.one: one(a); sys.exit()
-    libraries = ['petcam', 'grad_cam', 'torchcam', 'captum']
+    libraries = a.libraries.split(',')
     print(f'{a.arch}, {a.precision}\n\n| | ' + ' | '.join(libraries) + ' | petcam / the fastest other |\n' + '| --- '*(len(libraries)+2) + '|')
     for size in map(int, a.sizes.split(',')):
         for task in 'one class, last layer', 'all classes, last layer', 'all classes, four stages':
             found = {l: run(a, l, size, task, (3*a.rounds if 'one' in task else a.rounds) if 'one' in task or l in ('petcam', 'torchcam') else 1) for l in libraries}
-            ratio = found['petcam']['times'][1]/min(o['times'][1] for l, o in found.items() if l != 'petcam')
+            ratio = found['petcam']['times'][1]/min(o['times'][1] for l, o in found.items() if l != 'petcam' and not isinstance(o, str))
             print(f'| {size} px, {task} | ' + ' | '.join(cell(o) for o in found.values()) + f' | {ratio:.2f} |', flush=True)
