@@ -7,7 +7,7 @@ __all__ = ['BLIND', 'SEEING', 'Kept', 'stage_ends', 'panels', 'MapStore', 'CamEx
            'explorer_html']
 
 # %% ../nbs/09_explore.ipynb #c002
-import asyncio, base64, html, io, json, re, uuid
+import asyncio, base64, html, io, json, re, textwrap, uuid
 from collections import OrderedDict
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,6 +137,7 @@ SEEING = [o for o in METHODS if o not in BLIND]
 def _several(methods): # a function that makes the maps of all of them at once
     return lambda a, g: torch.stack([METHODS[o](a, g) for o in methods], 1)
 
+# %% ../nbs/09_explore.ipynb #c037
 class _Pictures:
     "The part of a `MapStore` that prepares pictures and asks the model"
     def item(self, i): return self.kept(('item', i), lambda: self.prepare(_as_tensor(self.pictures[i], i+1)))
@@ -155,13 +156,18 @@ class _Pictures:
         return self.kept(('pixels', i, most), lambda: _shrunk(self.item(i)[1], most))
 
     def add(self, picture, title:str=None)->int: # its number
-        "One more picture; one that cannot be read is an error, and is not added"
+        "One more picture; one that cannot be read, or that the model cannot take, is an error, and is not added"
         i = len(self.pictures)
-        self.kept(('item', i), lambda: self.prepare(_as_tensor(picture, i+1)))
+        try:
+            self.kept(('item', i), lambda: self.prepare(_as_tensor(picture, i+1)))
+            self.map(i, self.layers[-1], 0), self.logits(i)
+        except Exception:
+            for key in [o for o in self.kept.values if o[0] == i or o[:2] in (('item', i), ('logits', i))]: del self.kept.values[key]
+            raise
         self.pictures.append(picture); self.titles.append(title or _called(picture, i))
         return i
 
-# %% ../nbs/09_explore.ipynb #c037
+# %% ../nbs/09_explore.ipynb #c038
 class _Maps(_Pictures):
     "The part of a `MapStore` that makes maps"
     def at_once(self, layer): return max(4, min(64, 2_000_000//int(np.prod(self.shapes[layer])))) # classes in a block
@@ -186,7 +192,7 @@ class _Maps(_Pictures):
         if method in BLIND: return self.kept(key, lambda: self._of_all(i, layer))[BLIND.index(method)]
         return self.kept(key, lambda: self._of_block(i, layer, k//n*n, rather))[k%n, SEEING.index(method)]
 
-# %% ../nbs/09_explore.ipynb #c038
+# %% ../nbs/09_explore.ipynb #c039
 class MapStore(_Maps):
     "Pictures, what the model says of them, and their maps; each is computed when first asked for, and kept"
     def __init__(self,
@@ -206,12 +212,12 @@ class MapStore(_Maps):
         k, usable = len(self.logits(0)), layers_of(self.model, self.item(0)[0])
         if not usable: raise ValueError(f'no layer of this {type(self.model).__name__} gives a map (b,c,h,w)')
         if classes is None: classes = learn.data.classes if hasattr(learn, 'data') else [f'class {i}' for i in range(k)]
-        self.classes, self.layers = list(classes), _layer_names(self.model, layers, usable)
+        self.classes, self.layers = list(map(str, classes)), _layer_names(self.model, layers, usable)
         n = len(self.classes)
         if n != k: raise ValueError(f'the model gives {k} scores, but there are {n} names of classes')
         self.shapes = {o: usable[o] for o in self.layers}
 
-# %% ../nbs/09_explore.ipynb #c042
+# %% ../nbs/09_explore.ipynb #c043
 _STRIP = """<style>.@ID@ button{padding:72px 3px 0;background:#8883 top/100% 72px no-repeat;font-size:11px;line-height:20px!important;
 border:2px solid transparent;border-radius:5px}.@ID@ button:focus-visible{outline:3px solid #4a90e2}
 .@ID@ .px-on{border-color:#2563b0;font-weight:bold}@EACH@</style>"""
@@ -240,7 +246,7 @@ class _Turns:
         self.layout.display = None if n > 1 else 'none'
         self._frame()
 
-# %% ../nbs/09_explore.ipynb #c043
+# %% ../nbs/09_explore.ipynb #c044
 class _Strip(_Turns, W.VBox):
     "Small pictures to choose from, a page at a time"
     def __init__(self, store, choose, most=8):
@@ -259,7 +265,7 @@ class _Strip(_Turns, W.VBox):
     def _frame(self):
         for i, button in self.shown.items(): (button.add_class if i == self.chosen else button.remove_class)('px-on')
 
-# %% ../nbs/09_explore.ipynb #c047
+# %% ../nbs/09_explore.ipynb #c048
 def _wide(): return dict(style=dict(description_width='6em'), layout=W.Layout(width='25em', max_width='100%')) # a new one for each: widgets share a layout
 
 def _tick(text): return W.Checkbox(False, description=text, indent=False, layout=W.Layout(width='auto', margin='0 1em 0 0'))
@@ -281,7 +287,7 @@ class _Widgets:
         return [self.chooser, self.class_slider, self.layer_slider, self.alpha_slider, self.method_menu, self.rather_menu,
                 self.order_box, self.positive_box, self.same_box]
 
-# %% ../nbs/09_explore.ipynb #c048
+# %% ../nbs/09_explore.ipynb #c049
 class _Rows:
     "How the widgets stand on the page"
     def _titles(self): return [(t, i) for i, t in enumerate(self.store.titles)]
@@ -299,7 +305,7 @@ class _Rows:
         self.strip = _Strip(self.store, lambda i: setattr(self.chooser, 'value', i))
         self.upload = W.FileUpload(accept='image/*', multiple=True, description='Your own pictures', layout=W.Layout(width='auto'))
 
-# %% ../nbs/09_explore.ipynb #c049
+# %% ../nbs/09_explore.ipynb #c050
 class _Setting:
     "An attribute of an explorer: the value of one of its widgets, checked when it is set"
     def __init__(self, widget, accept, tell=lambda e, value: value): self.widget, self.accept, self.tell = widget, accept, tell
@@ -307,7 +313,7 @@ class _Setting:
     def __get__(self, e, owner=None): return self.tell(e, getattr(e, self.widget).value) if e is not None else self
 
     def __set__(self, e, value):
-        getattr(e, self.widget).value = self.accept(e, value)
+        e._error, getattr(e, self.widget).value = None, self.accept(e, value)
         if e._error: raise e._error
 
 def _layer_name(e, layer): return name_of(e.store.model, layer) if isinstance(layer, nn.Module) else layer
@@ -318,7 +324,7 @@ def _share(e, value):
 
 def _flag(e, value): return bool(value)
 
-# %% ../nbs/09_explore.ipynb #c050
+# %% ../nbs/09_explore.ipynb #c051
 class _Settings:
     "What an explorer shows: to be read, and to be set"
     cls = _Setting('class_slider', lambda e, o: index_of(o, e.store.classes), lambda e, i: e.store.classes[i])
@@ -342,7 +348,7 @@ class _Settings:
         value = widget.value
         with self._quietly(widget): widget.options, widget.value = options, value
 
-# %% ../nbs/09_explore.ipynb #c051
+# %% ../nbs/09_explore.ipynb #c052
 class _Asks:
     "What is asked of the model"
     def _at(self): # the question that the widgets ask: picture, layer, class, method, rather than which class
@@ -368,7 +374,7 @@ class _Asks:
         options = tuple((self.store.classes[i], i) for i in order)
         if options != self.class_slider.options: self._renew(self.class_slider, options)
 
-# %% ../nbs/09_explore.ipynb #c053
+# %% ../nbs/09_explore.ipynb #c054
 def _alert(text): return f'<p role="alert"><b>{html.escape(str(text))}</b></p>'
 
 class _Draws:
@@ -398,7 +404,7 @@ class _Draws:
 
     def _grid(self): return ' x '.join(map(str, self.map.shape))
 
-# %% ../nbs/09_explore.ipynb #c055
+# %% ../nbs/09_explore.ipynb #c056
 class _LooksAhead:
     "The part of an explorer that computes what may be asked for next while nobody asks"
     _waiting = None
@@ -428,13 +434,18 @@ class _LooksAhead:
         except Exception: return # whoever asks for this map will be told why there is none
         self._later(todo, .01)
 
-# %% ../nbs/09_explore.ipynb #c056
+# %% ../nbs/09_explore.ipynb #c057
 def _uploaded(value): # the value of a `FileUpload` -> (name, bytes) of each file; ipywidgets 7 has a dict, 8 a tuple
     files = [dict(o, name=name) for name, o in value.items()] if isinstance(value, dict) else value
     return [(o['name'], bytes(o['content'])) for o in files]
 
 class _Takes:
-    "The part of an explorer that takes more pictures"
+    "The part of an explorer that takes more pictures, and other weights"
+    def refresh(self):
+        "Forget what was computed: the model has learnt more since"
+        self.store.kept.values.clear()
+        self._show()
+
     def add(self, picture, title:str=None):
         "One more picture, of any kind that `pictures` may hold; it is shown at once"
         i = self.store.add(picture, title)
@@ -449,7 +460,7 @@ class _Takes:
             except Exception as e: bad.append(f'{name}: {e}')
         if bad: self.said.value = _alert('; '.join(bad))
 
-# %% ../nbs/09_explore.ipynb #c057
+# %% ../nbs/09_explore.ipynb #c058
 class _Leaves:
     "The part of an explorer that leaves something: a file, and a still picture where there are no widgets"
     _ipython_display_ = None # that of ipywidgets 7 would leave no still picture
@@ -457,28 +468,29 @@ class _Leaves:
     def save(self, path):
         "Write what is on show, with a caption and in the size that the model sees, as a picture"
         path = Path(path)
-        if (format := Image.registered_extensions().get(path.suffix.lower())) is None:
+        if (format := Image.registered_extensions().get(path.suffix.lower())) not in Image.SAVE:
             raise ValueError(f'{path.name} ends with {path.suffix!r}; expected a kind of picture, such as .png or .jpg')
         return write_beside(path, lambda aside: Path(aside).write_bytes(_file(self._still(most=10**6), format)))
 
     def _asked(self): # the question in words: class, layer
-        other = f', rather than {self.rather}' if self.rather else ''
+        said = str(self.verdict).replace(':', f' rather than {self.rather}:', 1) if self.rather else str(self.verdict)
         how = f', {self.method}'*(self.method != 'Grad-CAM') + ' (the same for every class)'*(self.method in BLIND)
-        return f'{self.verdict}{other}', f'layer {self.layer}, {self._grid()}{how}'
+        return said, f'layer {self.layer}, {self._grid()}{how}'
 
     def words(self)->str:
         "What is on show, in words"
         return f'{", ".join(self._asked())}. {describe(self.map)}'
 
     def _still(self, most):
-        return captioned(self.pixels(most), *self._asked())
+        pixels = self.pixels(most)
+        return captioned(pixels, *(line for part in self._asked() for line in textwrap.wrap(part, pixels.shape[1]//7)))
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still picture for where there are none
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
         still = base64.b64encode(_file(self._still(most=192), quality=80)).decode()
         return {'application/vnd.jupyter.widget-view+json': view, 'image/jpeg': still, 'text/plain': self.words()}
 
-# %% ../nbs/09_explore.ipynb #c058
+# %% ../nbs/09_explore.ipynb #c059
 class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes, _Leaves, W.VBox):
     "Sliders for class and layer. Read and set `cls`, `layer`, `picture`, `method`, `rather`, `alpha`, `positive`, `same_scale`, `by_probability`; see `map`"
     def __init__(self,
@@ -486,6 +498,8 @@ class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes
         pictures, # one or several: files, Pillow pictures, (3,h,w) tensors from 0 to 1, (h,w,3) uint8 arrays
         cls=None, # the class to start with; None: the predicted one
         layer=None, # the layer to start with; None: the last
+        method:str='Grad-CAM', # among `relatives.METHODS`
+        rather=None, # the class that it is compared with; None: no other
         alpha:float=.6, # how much the map covers
         **kw, # `classes`, `layers`, `size`, `prepare`, `keep` of `MapStore`
     ):
@@ -495,12 +509,13 @@ class CamExplorer(_Widgets, _Rows, _Settings, _Asks, _Draws, _LooksAhead, _Takes
         self._show_widgets()
         if cls is not None: self.cls = cls
         if layer is not None: self.layer = layer
+        self.method, self.rather = method, rather
         self._show()
         for o in widgets: o.observe(self._draw, 'value')
         self.upload.observe(self._take, 'value')
         super().__init__(self._rows())
 
-# %% ../nbs/09_explore.ipynb #c093
+# %% ../nbs/09_explore.ipynb #c094
 def quantise(
     maps:Tensor, # (k,h,w)
 )->tuple: # lowest (k,), highest (k,), (k,h,w) uint8
@@ -509,7 +524,7 @@ def quantise(
     step = (hi - lo).clamp(min=1e-30)[:, None, None]
     return lo, hi, ((maps - lo[:, None, None])/step*255).round().byte()
 
-# %% ../nbs/09_explore.ipynb #c097
+# %% ../nbs/09_explore.ipynb #c098
 def _packed(store, i, layer, method, digits=6): # the maps of all classes, ready for JSON
     classes = range(1 if method in BLIND else len(store.classes))
     maps = torch.stack([store.map(i, layer, k, method) for k in classes])
@@ -526,7 +541,7 @@ def _contents(store, alpha, side, methods): # what a page needs, as a dict for J
     pictures = [picture(i) for i in range(len(store.titles))]
     return dict(classes=store.classes, layers=layers, methods=methods, alpha=alpha, tables=tables, pictures=pictures)
 
-# %% ../nbs/09_explore.ipynb #c099
+# %% ../nbs/09_explore.ipynb #c100
 _JS_MAP = '''
 const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
 const clip = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
@@ -551,7 +566,7 @@ function enlarge(m, H, W) { // as torch does with align_corners=False
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c101
+# %% ../nbs/09_explore.ipynb #c102
 _JS_PAINT = '''
 function paint(v, under, table, alpha, signed, limit) { // values, pixels below (or null: white) -> pixels
   const out = new Uint8ClampedArray(4*v.length);
@@ -576,7 +591,7 @@ function chances(logits) { // softmax
 function strongest(v) { return v.reduce((top, o) => Math.max(top, Math.abs(o)), 0); }
 '''
 
-# %% ../nbs/09_explore.ipynb #c103
+# %% ../nbs/09_explore.ipynb #c104
 _JS_SAY = '''
 function thirds(m, across) { // share of what speaks for the class in each third
   const sums = [0, 0, 0], n = across ? m.w : m.h;
@@ -599,7 +614,7 @@ function say(m) {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c105
+# %% ../nbs/09_explore.ipynb #c106
 _JS_DRAW = '''
 const root = document.getElementById(ID), D = JSON.parse(root.querySelector('[type="application/json"]').textContent);
 const el = name => root.querySelector('.px-' + name);
@@ -610,12 +625,13 @@ function at() { // what is chosen, and what belongs to it
   const k = +el('class').value, l = +el('layer').value, j = +el('method').value, P = D.pictures[S.p], m = unpack(P.layers[l][j], k);
   const signed = !el('only').checked, side = v => v.map(o => signed ? o : Math.max(0, o)), top = best(P.logits);
   const limit = strongest(side(el('same').checked ? unpack(P.layers[l][j], top).v : m.v)) || 1;
-  return {k, l, j, m, top, signed, limit, v: side(m.v), p: chances(P.logits), alpha: +el('alpha').value,
+  const blind = P.layers[l][j].lo.length < D.classes.length ? ' (the same for every class)' : '';
+  return {k, l, j, m, blind, top, signed, limit, v: side(m.v), p: chances(P.logits), alpha: +el('alpha').value,
           rank: P.logits.filter(v => v > P.logits[k]).length + 1};
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c106
+# %% ../nbs/09_explore.ipynb #c107
 _JS_CANVAS = '''
 function draw({m, v, alpha, signed, limit}) {
   const table = signed ? tables.RdBu_r : tables.magma, u = S.under;
@@ -630,14 +646,14 @@ function draw({m, v, alpha, signed, limit}) {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c107
+# %% ../nbs/09_explore.ipynb #c108
 _JS_SHOW = '''
 function show() {
   const now = at(), {k, l, j, m, p, rank, top} = now, name = D.classes[k], shape = `${m.h} × ${m.w}`;
   const note = `${percent(p[k])}, rank ${rank} of ${p.length}`, opacity = Math.round(100*now.alpha) + ' %';
   draw(now);
   const doubt = rank > 1 ? ` The model says ${D.classes[top]} (${percent(p[top])}).` : '';
-  el('said').textContent = `${name}: ${note}.${doubt} Layer ${D.layers[l]}, ${shape}, ${D.methods[j]}. ${say(m)}`;
+  el('said').textContent = `${name}: ${note}.${doubt} Layer ${D.layers[l]}, ${shape}, ${D.methods[j]}${now.blind}. ${say(m)}`;
   for (const o of ['cells', 'over']) el(o).setAttribute('aria-label', el('said').textContent);
   const values = {class: `${name} · ${note}`, layer: `${D.layers[l]} · ${shape}`, alpha: opacity};
   for (const o in values) {
@@ -648,7 +664,7 @@ function show() {
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c108
+# %% ../nbs/09_explore.ipynb #c109
 _JS_LIST = '''
 function thumb(P, i) {
   const label = make('label'), input = make('input', {type: 'radio', name: ID + '-picture', checked: !i});
@@ -667,7 +683,7 @@ function list() { // the classes, the most probable first
 }
 '''
 
-# %% ../nbs/09_explore.ipynb #c109
+# %% ../nbs/09_explore.ipynb #c110
 _JS_PAGE = '''
 async function choose(i, keep) { // another picture, at its most probable class
   S.p = i;
@@ -691,7 +707,7 @@ root.petcam = {data: D, map: () => at().m, // for tests and for the curious
 el('still').remove(); el('app').hidden = false; choose(0);
 '''
 
-# %% ../nbs/09_explore.ipynb #c111
+# %% ../nbs/09_explore.ipynb #c112
 _CSS = '''
 .px{--ink:#1d2228;--soft:#5a6570;--line:#d7dce2;--paper:#fff;--field:#eef1f5;--mark:#2563b0;color-scheme:light;
  font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);border:1px solid var(--line);
@@ -714,7 +730,7 @@ _CSS = '''
 .px-ticks{margin-top:8px;display:flex;flex-wrap:wrap;gap:4px 20px}
 '''
 
-# %% ../nbs/09_explore.ipynb #c112
+# %% ../nbs/09_explore.ipynb #c113
 _CSS_LISTS = '''
 .px-right{flex:1 1 230px;min-width:0;display:flex;flex-direction:column}.px-right h3{font-size:15px;margin:0 0 6px}
 .px-list{list-style:none;margin:0;padding:0;overflow:auto;flex:1 1 260px;height:260px;min-height:260px;
@@ -727,7 +743,7 @@ _CSS_LISTS = '''
 .px-list button:hover{text-decoration:underline}
 .px-strip{flex:1 1 100%;display:flex;gap:8px;overflow-x:auto;padding:2px;border:0;margin:0;min-width:0}
 .px-strip legend{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}
-.px-strip label{flex:none;width:92px;font-size:12px;text-align:center;cursor:pointer;color:var(--soft)}
+.px-strip label{position:relative;flex:none;width:92px;font-size:12px;text-align:center;cursor:pointer;color:var(--soft)}
 .px-strip span{display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .px-strip input{position:absolute;opacity:0}
 .px-strip img{display:block;width:92px;height:92px;object-fit:cover;border-radius:6px;border:3px solid transparent}
@@ -735,7 +751,7 @@ _CSS_LISTS = '''
 .px :focus-visible,.px-strip :focus-visible+img{outline:3px solid var(--mark);outline-offset:1px}
 '''
 
-# %% ../nbs/09_explore.ipynb #c113
+# %% ../nbs/09_explore.ipynb #c114
 _SLIDER = '''
 <label for="@ID@-@NAME@">@TEXT@</label>
 <div><input id="@ID@-@NAME@" class="px-@NAME@" type="range" min="0" value="0" @MORE@>
@@ -759,7 +775,7 @@ _HTML = '''
 <script>(() => {"use strict"; const ID = "@ID@";@CODE@})();</script></section>
 '''
 
-# %% ../nbs/09_explore.ipynb #c115
+# %% ../nbs/09_explore.ipynb #c116
 def explorer_fragment(
     learn, # a learner, or any `nn.Module` that gives logits (b,k)
     pictures, # as for `CamExplorer`
@@ -771,7 +787,8 @@ def explorer_fragment(
 )->str:
     "The explorer as a piece of HTML that needs no kernel and no network"
     store, uid = MapStore(learn, pictures, **kw), uid or f'px{uuid.uuid4().hex[:8]}'
-    methods = [list(METHODS)[index_of(o, list(METHODS), 'method')] for o in methods]
+    methods = [list(METHODS)[index_of(o, list(METHODS), 'method')] for o in ([methods] if isinstance(methods, str) else methods)]
+    if not methods: raise ValueError(f'no method given; expected some of {", ".join(METHODS)}')
     data, top = _contents(store, alpha, side, methods), int(store.logits(0).argmax())
     first = store.map(0, data['layers'][-1], top, methods[0])
     still = _file(panels(store.pixels(0, min(side, 192)), first, alpha), quality=80)
@@ -783,7 +800,7 @@ def explorer_fragment(
         DATA=json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'),
         CODE=_JS_MAP + _JS_PAINT + _JS_SAY + _JS_DRAW + _JS_CANVAS + _JS_SHOW + _JS_LIST + _JS_PAGE)
 
-# %% ../nbs/09_explore.ipynb #c117
+# %% ../nbs/09_explore.ipynb #c118
 _PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>@TITLE@</title><style>:root{color-scheme:light dark}
 body{font-family:system-ui,sans-serif;max-width:1180px;margin:1.5rem auto;padding:0 12px}</style></head>

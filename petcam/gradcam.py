@@ -164,6 +164,7 @@ def class_maps(
     if isinstance(layers, (str, nn.Module)): layers = [layers]
     if isinstance(classes, (str, int)): classes = [classes]
     if not len(layers) or classes is not None and not len(classes): raise ValueError('no layer or no class to make maps of')
+    if not (method is None or callable(method)): raise ValueError(f'method must be a function such as those in petcam.relatives.METHODS, got {method!r}')
     found = [find_layer(model, l) for l in layers]
     with _ready(model, x) as x, record_from(found), ExitStack() as stack:
         kept = [stack.enter_context(watch(l, cut=False)) for l in found]

@@ -90,6 +90,8 @@ def _range(slider): # in words
     return 'True or False' if isinstance(slider, W.Checkbox) else 'a value of its slider'
 
 def _move(name, slider, value):
+    if isinstance(value, str) and value in getattr(slider, '_options_labels', ()): # the name of a value
+        value = slider._options_values[slider._options_labels.index(value)]
     try: slider.value = value
     except Exception: pass # not one of its values, or of another type: it has kept its own
     if slider.value != value: raise ValueError(f'{name} is {value!r}; expected {_range(slider)}')

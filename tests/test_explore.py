@@ -138,6 +138,35 @@ def test_uploaded_pictures_are_shown_and_what_is_no_picture_is_named(model, pict
     e.cls = 'dog'
     assert 'notes.txt' not in e.said.value
 
+def test_an_error_is_said_once(model, pictures, tmp_path):
+    (tmp_path/'broken.png').write_bytes(b'no picture')
+    e = CamExplorer(model, [pictures[0], tmp_path/'broken.png'], classes=NAMES)
+    with pytest.raises(ValueError, match='broken.png'): e.picture = 1
+    e.cls = e.cls # no change, so nothing is drawn
+
+def test_a_picture_that_the_model_cannot_take_is_not_added(model, pictures):
+    e = CamExplorer(model, pictures[0], classes=NAMES)
+    with pytest.raises(ValueError, match='not finite'): e.add(torch.full((3, 50, 50), float('nan')))
+    assert e.store.titles == ['picture 1'] and e.picture == 0 and not [o for o in e.store.kept.values if o[0] == 1 or o[1] == 1]
+    e.add(pictures[1], 'good')
+    torch.testing.assert_close(e.map, slow(model, '6', e.store.item(1)[0], e.class_slider.value), atol=1e-6, rtol=1e-4)
+
+def test_refresh_sees_other_weights(model, pictures):
+    e = CamExplorer(model, pictures[0], classes=NAMES, cls='fox')
+    with torch.no_grad(): model[9].weight.mul_(-1)
+    e.refresh()
+    torch.testing.assert_close(e.map, slow(model, '6', e.store.item(0)[0], 2), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(e.store.logits(0), model(e.store.item(0)[0])[0].detach())
+
+def test_starts_with_what_it_is_given(model, pictures):
+    e = CamExplorer(model, pictures[0], classes=NAMES, cls='fox', layer='4', method='LayerCAM', rather='hen')
+    assert (e.cls, e.layer, e.method, e.rather) == ('fox', '4', 'LayerCAM', 'hen') and e.words().startswith('fox rather than hen: logit')
+
+def test_methods_of_a_page(model, pictures):
+    assert contents(explorer_fragment(model, pictures[0], methods='LayerCAM'))['methods'] == ['LayerCAM']
+    with pytest.raises(ValueError, match='no method given'): explorer_fragment(model, pictures[0], methods=[])
+    with pytest.raises(ValueError, match='nearest.*LayerCAM'): explorer_fragment(model, pictures[0], methods=['Layercam2'])
+
 def test_a_photograph_that_lies_on_its_side_is_shown_upright(model):
     from petcam.explore import _opened
     wide, exif = Image.fromarray(np.zeros((20, 60, 3), np.uint8)), Image.Exif()
@@ -268,7 +297,8 @@ def test_save_writes_the_picture_or_says_why_not(model, pictures, tmp_path):
     e = CamExplorer(model, pictures, cls=2)
     e.save(tmp_path/'new'/'x.png')
     assert (np.asarray(Image.open(tmp_path/'new'/'x.png'))[-64:] == e.pixels()).all()
-    with pytest.raises(ValueError, match="ends with '.xyz'"): e.save(tmp_path/'x.xyz')
+    for bad in ('xyz', 'psd'): # Pillow can only read the second
+        with pytest.raises(ValueError, match=f"ends with '.{bad}'"): e.save(tmp_path/f'x.{bad}')
     assert sorted(o.name for o in tmp_path.rglob('*')) == ['new', 'x.png'] # nothing half-written
 
 # ---------- the page with no kernel ----------
@@ -357,3 +387,15 @@ def test_in_a_browser_the_keyboard_is_enough(page):
     page.focus('.px-strip input:checked'); page.keyboard.press('ArrowRight'); page.wait_for_timeout(200)
     assert page.get_attribute('.px-picture', 'aria-label') == 'picture 2'
     assert page.evaluate("document.documentElement.scrollWidth") <= 900
+
+def test_in_a_narrow_browser_a_long_strip_scrolls_and_not_the_page(tmp_path, page):
+    path = explorer_html(small(), list(torch.rand(12, 3, 48, 48)), tmp_path/'x.html', methods=['Grad-CAM', 'mean activation'])
+    narrow = page.context.browser.new_page(viewport=dict(width=400, height=800))
+    narrow.goto(path.as_uri()); narrow.wait_for_selector('.px-list li')
+    narrow.focus('.px-strip input:checked')
+    for _ in range(11): narrow.keyboard.press('ArrowRight')
+    narrow.wait_for_timeout(300)
+    assert narrow.evaluate('[document.documentElement.scrollWidth <= 400, scrollX, document.querySelector(".px-strip").scrollLeft > 300]') == [True, 0, True]
+    narrow.select_option('.px-method', label='mean activation')
+    assert 'the same for every class' in narrow.inner_text('.px-said')
+    narrow.close()

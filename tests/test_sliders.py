@@ -110,6 +110,7 @@ def test_the_tidied_notebook_keeps_the_still_and_drops_the_slider():
 
 @pytest.mark.parametrize('fails', [False, True])
 def test_figures_are_closed_whether_drawing_works_or_not(fails):
+    plt.close('all')
     mine = plt.figure()
     def draw(n=3, fails=False):
         ax = plt.subplots(figsize=(2, 1))[1]
@@ -244,3 +245,8 @@ def test_sizes_the_grid_is_the_bodys():
         assert f'{size} x {size} pixels: {n} x {n} = {n*n} cells. The body puts out {4*n*n/1e6:.2f} million numbers' in p.words
     lines = (panels(p, 264, 264)[0] == 255).all((1, 2)) # white rows: between the cells
     assert np.nonzero(lines)[0].tolist() == [88, 176]
+
+def test_a_value_may_be_set_by_its_name():
+    p = play(lambda rate=.1: np.full((2, 2), int(100*rate), np.uint8), rate=[('slow', .1), ('fast', .5)])
+    p.set(rate='fast')
+    assert p.values == dict(rate=.5) and (p.pixels == 50).all()
