@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
-from .data import LESSON_TFMS, index_of, load_picture, normalize, write_beside
+from .data import LESSON_TFMS, as_tensor, index_of, normalize, write_beside
 from .gradcam import Verdict, activation_and_gradient, class_maps, verdict
 from .heatmap import describe, overlay
 from .hooks import as_found, layers_of, name_of
@@ -103,8 +103,7 @@ def _opened(data): # the bytes of a file -> a Pillow picture, upright
     except (OSError, SyntaxError, ValueError): raise ValueError('this is not a picture that can be read') from None
 
 def _as_tensor(picture, number): # (3,h,w) in [0,1]
-    if isinstance(picture, (str, Path)): return load_picture(picture)
-    if isinstance(picture, Image.Image): picture = np.array(picture.convert('RGB'))
+    if isinstance(picture, (str, Path, Image.Image)): return as_tensor(picture)
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3:
         return torch.from_numpy(picture).permute(2,0,1)/255
     ok = isinstance(picture, Tensor) and picture.dim() == 3 and len(picture) == 3 and picture.is_floating_point()
@@ -292,10 +291,13 @@ class _Rows:
     "How the widgets stand on the page"
     def _titles(self): return [(t, i) for i, t in enumerate(self.store.titles)]
 
+    def _show_chooser(self): # a menu of all pictures, where the strip has several pages
+        self.chooser.layout.display = None if len(self.store.titles) > self.strip.most else 'none'
+
     def _rows(self):
         beside = lambda *o: W.HBox(o, layout=W.Layout(flex_flow='row wrap', align_items='center', overflow='visible'))
         sliders = [beside(o, note) for o, note in zip((self.class_slider, self.layer_slider, self.alpha_slider), self.notes)]
-        self.chooser.layout.display = None if len(self.store.titles) > self.strip.most else 'none'
+        self._show_chooser()
         return [self.strip, beside(self.chooser, self.upload), *sliders, beside(self.method_menu, self.rather_menu),
                 beside(self.order_box, self.positive_box, self.same_box), self.image, self.said]
 
@@ -450,7 +452,7 @@ class _Takes:
         "One more picture, of any kind that `pictures` may hold; it is shown at once"
         i = self.store.add(picture, title)
         self._renew(self.chooser, self._titles())
-        self.chooser.layout.display = None if i >= self.strip.most else 'none'
+        self._show_chooser()
         self.picture = i
 
     def _take(self, change): # uploaded files; one that is no picture is named, the others are taken

@@ -1,24 +1,16 @@
 """The lessons as Sphinx reads them: nothing is run, the stored outputs stay; directives go, or become tags and alt text."""
 import ast, json, re, shutil
-from configparser import ConfigParser
-from pathlib import Path
 from urllib.parse import urlsplit
 import nbformat
 from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 from docs_glossary import glossary, link_terms
+from first_cell import ROOT, settings
 
-ROOT = Path(__file__).parents[1]
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output', ('code-fold', 'true'): 'hide-input'}
 OPTION = re.compile(r'#\|\s*([\w-]+)\s*:\s*(.*)')   # `#| key: value`
-
-def settings():
-    "settings.ini, where the project's address and its pins stand"
-    config = ConfigParser(delimiters=['='])
-    config.read(ROOT/'settings.ini', encoding='utf-8')
-    return config['DEFAULT']
 
 def links(name): # name of a notebook -> where it can be opened
     "The addresses of a lesson in Kaggle and Colab, made of `git_url` and `branch`, and of its copy in the site"
