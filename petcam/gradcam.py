@@ -12,6 +12,7 @@ from operator import index
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
+from torch.overrides import TorchFunctionMode
 from .hooks import as_found, find_layer, is_grid, layers_of, name_of, record_from, watch
 
 # %% ../nbs/08_gradcam.ipynb #c030
@@ -136,20 +137,32 @@ def verdict(
     return Verdict(name(k), float(y[k]), float(p[k]), int((y > y[k]).sum()) + 1, len(y), name(top), float(p[top]))
 
 # %% ../nbs/08_gradcam.ipynb #c089
+def _multiply_and_add(x, mean, var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
+    if training: return nn.functional.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+    s = (_full(var) + eps).rsqrt()*(1 if weight is None else weight)
+    t = (0 if bias is None else bias) - s*mean
+    channels = (1, -1) + (1,)*(x.dim() - 2)
+    return (x*s.view(channels) + t.view(channels)).to(x.dtype)
+
+class _PlainNorm(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return (_multiply_and_add if func is nn.functional.batch_norm else func)(*args, **(kwargs or {}))
+
+# %% ../nbs/08_gradcam.ipynb #c092
 def _ways_back(y, acts, ks, at_once=64): # yields the gradients by each activation, (n,b,c,h,w), of the next n classes
     n = max(1, at_once//len(y))
     way = lambda g: _gradients(y, acts, grad_outputs=g, retain_graph=True)
     for part in torch.tensor(ks).split(n):
         begin = nn.functional.one_hot(part, y.shape[1]).to(y)[:, None].expand(-1, len(y), -1)
         try: yield torch.vmap(way)(begin)
-        except RuntimeError: yield [torch.stack(o) for o in zip(*map(way, begin))]   # batch norm in 16 bits, for one, cannot be gone together
+        except RuntimeError: yield [torch.stack(o) for o in zip(*map(way, begin))] # an operation without a batched way back
 
 def _maps(a, gs, method): # a (b,c,h,w), gs (n,b,c,h,w) -> (n,b,h,w)
     if method is None: return _weigh(a, gs)
     a = _full(a.detach())
     return _finite(torch.stack([method(a, _full(g)) for g in gs]))
 
-# %% ../nbs/08_gradcam.ipynb #c090
+# %% ../nbs/08_gradcam.ipynb #c093
 def class_maps(
     model:nn.Module,
     layers, # a list of modules or names, the keys of the result
@@ -168,7 +181,7 @@ def class_maps(
     found = [find_layer(model, l) for l in layers]
     with _ready(model, x) as x, record_from(found), ExitStack() as stack:
         kept = [stack.enter_context(watch(l, cut=False)) for l in found]
-        y = _logits(model(x))
+        with _PlainNorm(): y = _logits(model(x))
         acts = [_one(o, model, l, x) for o, l in zip(kept, layers)]
         ks = [_index(c, y.shape[1], names) for c in (range(y.shape[1]) if classes is None else classes)]
         if rather is not None: y = y - y[:, _index(rather, y.shape[1], names), None]

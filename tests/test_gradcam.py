@@ -115,6 +115,32 @@ def test_all_classes_under_bf16_autocast_resemble_those_in_32_bits(net, x):
         assert got[n].dtype == torch.float32 and got[n].shape == want[n].shape
         assert torch.corrcoef(torch.stack([got[n].flatten(), want[n].flatten()]))[0, 1] > .99
 
+def ways_gone(monkeypatch):
+    "A list that grows by one for each way back"
+    gone, real = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, 'grad', lambda *args, **kw: gone.append(1) or real(*args, **kw))
+    return gone
+
+def test_in_16_bits_too_all_classes_go_back_at_once(net, x, monkeypatch):
+    gone = ways_gone(monkeypatch)
+    with torch.autocast('cpu', dtype=torch.bfloat16): class_maps(net, ['layer3', 'layer4'], x[:1])
+    assert len(gone) == 1
+
+class NoBatchedWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): ctx.save_for_backward(x); return x.exp()
+    @staticmethod
+    def backward(ctx, g): return torch.from_numpy(g.numpy())*ctx.saved_tensors[0].exp()
+
+def test_what_cannot_go_back_at_once_goes_class_by_class(monkeypatch):
+    class Exp(nn.Module):
+        def forward(self, x): return NoBatchedWayBack.apply(x)
+    m = nn.Sequential(nn.Conv2d(3, 4, 3), Exp(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    x, gone = torch.randn(2, 3, 8, 8), ways_gone(monkeypatch)
+    maps = class_maps(m, ['0'], x)['0']
+    assert len(gone) == 6    # all together, which fails, then one for each
+    for k in range(5): close(maps[:, k], grad_cam(m, '0', x, k))
+
 @pytest.mark.parametrize('at_once', [1, 3, 64])
 def test_the_way_back_of_a_class_does_not_depend_on_who_goes_along(net, x, at_once, monkeypatch):
     from petcam import gradcam
