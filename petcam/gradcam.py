@@ -149,8 +149,9 @@ class _PlainNorm(TorchFunctionMode):
         return (_multiply_and_add if func is nn.functional.batch_norm else func)(*args, **(kwargs or {}))
 
 # %% ../nbs/08_gradcam.ipynb #c092
-def _ways_back(y, acts, ks, at_once=64): # yields the gradients by each activation, (n,b,c,h,w), of the next n classes
-    n = max(1, at_once//len(y))
+def _ways_back(y, acts, ks, at_once=2**24): # bytes; yields the gradients by each activation, (n,b,c,h,w), of the next n classes
+    most = max(1, at_once//max(a.nbytes for a in acts))
+    n = -(-len(ks)//-(-len(ks)//most)) # no more than `most`, in parts of the same size
     way = lambda g: _gradients(y, acts, grad_outputs=g, retain_graph=True)
     for part in torch.tensor(ks).split(n):
         begin = nn.functional.one_hot(part, y.shape[1]).to(y)[:, None].expand(-1, len(y), -1)

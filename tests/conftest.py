@@ -1,5 +1,5 @@
-"""What several tests need: golden numbers, small pictures, and a cache of their own for what is drawn."""
-import json
+"""What several tests need: golden numbers, small pictures, a browser."""
+import json, os, shutil
 from pathlib import Path
 import pytest
 import torch
@@ -11,6 +11,20 @@ REAL_PETS, REAL_WEIGHTS = HERE.parents[1]/'shared'/'pets', HERE.parents[1]/'shar
 
 @pytest.fixture(scope='session')
 def golden(): return json.loads((HERE/'golden.json').read_text())
+
+CHROME = os.environ.get('CHROME') or shutil.which('chromium') or shutil.which('google-chrome')
+QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+         '--disable-sync', '--disable-dev-shm-usage']   # it asks nobody for anything by itself
+
+@pytest.fixture(scope='module')   # Playwright's event loop would be in the way of other modules' own
+def browser():
+    "Chromium, without a window"
+    playwright = pytest.importorskip('playwright.sync_api', reason="Playwright is not installed: pip install -e '.[dev]'")
+    if not CHROME: pytest.skip('no browser: apt-get install chromium, or set CHROME')
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=CHROME, args=QUIET)
+        yield chromium
+        chromium.close()
 
 @pytest.fixture
 def real_pets():

@@ -338,22 +338,15 @@ def test_large_layers_are_left_out_of_the_page():
     data = contents(explorer_fragment(small(), torch.rand(3, 128, 128)))
     assert data['layers'] == ['4', '6'] # '2' has 63 x 63 cells
 
-CHROME = os.environ.get('CHROME') or shutil.which('chromium') or shutil.which('google-chrome')
-
 @pytest.fixture(scope='module')
-def page(pictures, tmp_path_factory):
-    pw = pytest.importorskip('playwright.sync_api', reason='pip install playwright')
-    if not CHROME: pytest.skip('no browser: apt-get install chromium, or set CHROME')
+def page(pictures, tmp_path_factory, browser):
     path = explorer_html(small(), pictures, tmp_path_factory.mktemp('page')/'x.html', classes=NAMES)
-    with pw.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROME, args=['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'])
-        page = browser.new_page(viewport=dict(width=900, height=900))
-        page.asked, page.failed = [], []
-        page.on('request', lambda r: page.asked.append(r.url))
-        page.on('pageerror', lambda e: page.failed.append(str(e)))
-        page.goto(path.as_uri()); page.wait_for_selector('.px-list li')
-        yield page
-        browser.close()
+    page = browser.new_page(viewport=dict(width=900, height=900))
+    page.asked, page.failed = [], []
+    page.on('request', lambda r: page.asked.append(r.url))
+    page.on('pageerror', lambda e: page.failed.append(str(e)))
+    page.goto(path.as_uri()); page.wait_for_selector('.px-list li')
+    return page
 
 def test_in_a_browser_the_map_on_show_is_the_right_one(page, pictures):
     model, rng = small(), np.random.RandomState(0)

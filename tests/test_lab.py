@@ -6,9 +6,6 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-CHROME = os.environ.get('CHROME') or shutil.which('chromium') or shutil.which('google-chrome')
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-         '--disable-sync', '--disable-dev-shm-usage']
 SETTINGS = {'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False),
             'notebook-extension/tracker': dict(windowingMode='none', autoStartDefaultKernel=True)}
 
@@ -49,17 +46,13 @@ RUN_ALL = '''async () => {
 }'''
 
 @pytest.fixture(scope='module')
-def lab(server):
-    pw = pytest.importorskip('playwright.sync_api', reason='pip install playwright')
-    if not CHROME: pytest.skip('no browser: apt-get install chromium, or set CHROME')
-    with pw.sync_playwright() as p:
-        page = p.chromium.launch(executable_path=CHROME, args=FLAGS).new_page(viewport=dict(width=1400, height=1000))
-        page.set_default_timeout(120_000)
-        page.goto(f'{server}/doc/tree/09_explore.ipynb?reset')
-        page.locator('.jp-NotebookPanel').wait_for()
-        page.evaluate(RUN_ALL) # resolves when every cell has run
-        yield page
-        page.context.browser.close()
+def lab(browser, server):
+    page = browser.new_page(viewport=dict(width=1400, height=1000))
+    page.set_default_timeout(120_000)
+    page.goto(f'{server}/doc/tree/09_explore.ipynb?reset')
+    page.locator('.jp-NotebookPanel').wait_for()
+    page.evaluate(RUN_ALL) # resolves when every cell has run
+    return page
 
 @pytest.fixture(scope='module')
 def ours(): # the lesson's explorer, in this process

@@ -129,21 +129,8 @@ def test_no_directive_and_no_dollar_is_left(pages):
 
 # --- in a browser
 
-ARGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-        '--disable-sync', '--disable-dev-shm-usage']
-
-@pytest.fixture(scope='session')
-def browser(pages):
-    chromium = shutil.which('chromium') or shutil.which('google-chrome')
-    if not chromium: pytest.skip('there is no chromium: apt-get install chromium')
-    playwright = pytest.importorskip('playwright.sync_api', reason="Playwright is not installed: pip install -e '.[dev]'")
-    with playwright.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=ARGS)
-        yield b
-        b.close()
-
 @pytest.fixture
-def tab(browser):
+def tab(browser, pages):
     "A page that notes what it asks for and complains about"
     tab = browser.new_page()
     tab.elsewhere, tab.complaints = [], []
@@ -191,13 +178,12 @@ def test_every_page_is_whole_and_readable(tab, pages):
         tab.add_style_tag(content='*{transition:none!important}')
         levels = tab.evaluate(HEADINGS)
         if levels[:1] != [1] or 1 in levels[1:] or any(b > a + 1 for a, b in zip(levels, levels[1:])): found.append(f'{name}: headings {levels}')
-        for theme in ('light', 'dark'):
+        for theme, width in product(('light', 'dark'), (1400, 390)):
             tab.evaluate('theme => document.documentElement.dataset.theme = theme', theme)
-            found += [f'{name}, {theme}: {o}' for o in tab.evaluate(PALE)]
-        for width in (1400, 390):
             tab.set_viewport_size(dict(width=width, height=900))
             wide = tab.evaluate('document.documentElement.scrollWidth')
-            if wide > width: found.append(f'{name} at {width} px: {wide} px wide')
+            if wide > width: found.append(f'{name}, {theme}, at {width} px: {wide} px wide')
+            found += [f'{name}, {theme}, at {width} px: {o}' for o in tab.evaluate(PALE)]
     assert not found + tab.complaints + tab.elsewhere
 
 def test_search_finds_a_word_of_each_lesson(tab):
