@@ -62,6 +62,7 @@ def _load_body(net, body, state, source):
     with torch.no_grad():
         for k,t in wanted.items(): t.copy_(state[k])
 
+# %% ../nbs/02_head.ipynb #c016
 def create_body(arch, # the name of a torchvision model, a function that makes one, or a body of your own
                 weights=None, # 'imagenet', 'toy', None, or the path of a state dict
                )->nn.Module:  # (b,3,h,w) -> (b,c,h',w')
@@ -73,9 +74,11 @@ def create_body(arch, # the name of a torchvision model, a function that makes o
     net = models.get_model(arch) if isinstance(arch, str) else arch()
     body = cut_body(net)
     if weights is not None: _load_body(net, body, _state_dict(arch if isinstance(arch, str) else arch.__name__, weights), repr(str(weights)))
+    for m in body.modules(): # in place these save no memory in training: for the way back torch would copy what they overwrite
+        if isinstance(m, (nn.Hardtanh, nn.Hardswish, nn.SiLU)): m.inplace = False
     return body
 
-# %% ../nbs/02_head.ipynb #c020
+# %% ../nbs/02_head.ipynb #c021
 class AdaptiveConcatPool2d(nn.Module):
     "The maximum and the average of each channel: (b,c,h,w) -> (b,2c,1,1), maxima first"
     def __init__(self):
@@ -83,7 +86,7 @@ class AdaptiveConcatPool2d(nn.Module):
         self.ap, self.mp = nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)
     def forward(self, x): return torch.cat([self.mp(x), self.ap(x)], 1)
 
-# %% ../nbs/02_head.ipynb #c023
+# %% ../nbs/02_head.ipynb #c024
 def create_head(nf:int, c:int, # channels of the body, classes
                 bn_final=False, hidden=512, p=.5)->nn.Sequential: # (b,nf,h,w) -> (b,c)
     "The head of fastai v1, with its initialisation"
@@ -96,7 +99,7 @@ def create_head(nf:int, c:int, # channels of the body, classes
         if isinstance(m, nn.Linear): nn.init.kaiming_normal_(m.weight); nn.init.zeros_(m.bias)
     return head
 
-# %% ../nbs/02_head.ipynb #c031
+# %% ../nbs/02_head.ipynb #c032
 def create_cnn(arch, c:int, bn_final=False, weights=None)->nn.Sequential: # (b,3,h,w) -> (b,c)
     "A body and a head: `model[0]` and `model[1]`"
     body = create_body(arch, weights)
@@ -106,14 +109,14 @@ def create_cnn(arch, c:int, bn_final=False, weights=None)->nn.Sequential: # (b,3
     if out.ndim != 4: raise ValueError(f"the body of {arch} returns a shape of {tuple(out.shape)}; expected (b,c,h,w)")
     return nn.Sequential(body.train(), create_head(out.shape[1], c, bn_final))
 
-# %% ../nbs/02_head.ipynb #c034
+# %% ../nbs/02_head.ipynb #c035
 def layer_groups(model:nn.Sequential)->list[nn.Module]:
     "The three groups that learn at different rates: most of the body, its last quarter, the head"
     body = list(model[0].children())
     cut = max(1, len(body)*3//4)
     return [nn.Sequential(*body[:cut]), nn.Sequential(*body[cut:]), model[1]]
 
-# %% ../nbs/02_head.ipynb #c037
+# %% ../nbs/02_head.ipynb #c038
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
 def set_frozen(model:nn.Sequential, frozen=True, batch_norms=False):
@@ -129,7 +132,7 @@ def train_mode(model:nn.Module):
     for layer in model.modules():
         if isinstance(layer, BATCH_NORMS) and layer.affine and not layer.weight.requires_grad: layer.eval()
 
-# %% ../nbs/02_head.ipynb #c047
+# %% ../nbs/02_head.ipynb #c048
 def _count(m): return sum(p.numel() for p in m.parameters())
 
 @torch.no_grad()

@@ -3,6 +3,7 @@ from ast import literal_eval
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
 from petcam.head import create_body, create_cnn, layer_groups, set_frozen, summary
 
@@ -58,6 +59,16 @@ def test_body_is_the_network_without_its_end(arch):
     pool.register_forward_hook(lambda m, inp, out: seen.update(x=inp[0]))
     with torch.no_grad(): net(torch.ones(1,3,64,64))
     torch.testing.assert_close(ours, seen['x'])
+
+@pytest.mark.parametrize('arch', ['mobilenet_v2', 'mobilenet_v3_small', 'efficientnet_b0', 'resnet18'])
+def test_no_activation_is_copied_in_training(arch):
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            copied.append(func is torch.ops.aten.clone.default)
+            return func(*args, **kwargs or {})
+    copied, body = [], create_body(arch).train()
+    with Copies(): body(torch.randn(2, 3, 64, 64))
+    assert copied and not any(copied)
 
 def test_weights_from_a_file(tmp_path):
     net = models.resnet18()
