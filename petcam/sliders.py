@@ -113,6 +113,7 @@ def as_widget(name:str, # the argument it sets; also the label
     if not isinstance(form, tuple) or len(form) not in (2, 3) or not all(isinstance(o, (int, float)) for o in form):
         raise ValueError(f'{name} is {form!r}; expected (low, high), (low, high, step), a list, True, False or a widget')
     low, high, *step = form
+    if step and not 0 < step[0]: raise ValueError(f'{name} has steps of {step[0]}; expected more than 0')
     if not low < high: raise ValueError(f'{name} goes from {low} to {high}; expected the smaller number first')
     if all(isinstance(o, int) for o in form):
         return W.IntSlider((low + high)//2, min=low, max=high, step=step[0] if step else 1, **label)

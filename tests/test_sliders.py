@@ -59,7 +59,7 @@ def test_each_short_form_is_a_widget_with_a_label(form, kind):
     made = as_widget('some_name', form)
     assert type(made) is kind and (made is form or made.description == 'some name')
 
-@pytest.mark.parametrize('form', ['words', (1,), (1, 2, 3, 4), (5, 1), ('a', 'b'), [], None, 3])
+@pytest.mark.parametrize('form', ['words', (1,), (1, 2, 3, 4), (5, 1), (0, 1, 0), (0., 1., -.1), ('a', 'b'), [], None, 3])
 def test_a_form_that_is_none_is_refused_by_name(form):
     with pytest.raises(ValueError, match='level'): as_widget('level', form)
 
