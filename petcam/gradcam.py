@@ -8,12 +8,12 @@ __all__ = ['activation_and_gradient', 'grad_cam', 'Verdict', 'verdict', 'class_m
 # %% ../nbs/08_gradcam.ipynb #c002
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from functools import partial
 from operator import index
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
-from torch.overrides import TorchFunctionMode
-from .hooks import as_found, find_layer, is_grid, layers_of, name_of, record_from, watch
+from .hooks import as_found, channels_last, find_layer, is_grid, layers_of, name_of, record_from, watch
 
 # %% ../nbs/08_gradcam.ipynb #c030
 def _index(c, k, names): # one class, by index or name -> index
@@ -32,7 +32,7 @@ def _index(c, k, names): # one class, by index or name -> index
 def _logits(y):
     if isinstance(y, Tensor) and y.dim() == 2: return y
     got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-    raise ValueError(f'expected logits (b,k) from the model, got {got}: pass a function of the output as target')
+    raise ValueError(f'expected logits (b,k) from the model, got {got}: wrap it, or give grad_cam a function of the output as target')
 
 def _classes(y, target, b, names): # one class for each picture
     ts = target.tolist() if hasattr(target, 'tolist') else target
@@ -63,10 +63,10 @@ def _ready(model, x): # eval mode, gradients on, and a copy of `x` that is free 
 # %% ../nbs/08_gradcam.ipynb #c040
 def _one(kept, model, layer, x): # the single (b,c,h,w) output that a layer gave, or why there is none
     a = kept[0] if kept else None
-    if len(kept) == 1 and is_grid(a.shape, x): return a
+    if len(kept) == 1 and is_grid(a.shape, x) and not channels_last(model, {name_of(model, layer): a.shape}, x): return a
     if not kept: why = 'did not run in the forward pass (is it part of this model?)'
     elif len(kept) > 1: why = f'ran {len(kept)} times in one forward pass, so it has no one map'
-    else: why = f'gives {tuple(a.shape)} for pictures {tuple(x.shape)}, and a map needs (b,c,h,w)'
+    else: why = f'gives {tuple(a.shape)} for pictures {tuple(x.shape)}, and a map needs (b,c,h,w), the channels second'
     raise ValueError(f'layer {name_of(model, layer)!r} {why}; the last usable layers are {", ".join(list(layers_of(model, x))[-4:])}')
 
 # %% ../nbs/08_gradcam.ipynb #c041
@@ -92,9 +92,9 @@ def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names
     found = find_layer(model, layer)
     with _ready(model, x) as x, record_from([found]), watch(found) as kept:
         y = model(x)
-        a = _one(kept, model, layer, x)
+        a = _one(list(kept), model, layer, x)
         (g,) = _gradients(_score(y, target, len(x), names), [a])
-    return _finite(_full(a.detach())), _finite(_full(g)), y.detach()
+    return _finite(_full(a.detach())), _finite(_full(g)), y.detach() if isinstance(y, Tensor) else y
 
 # %% ../nbs/08_gradcam.ipynb #c045
 def grad_cam(
@@ -137,20 +137,25 @@ def verdict(
     return Verdict(name(k), float(y[k]), float(p[k]), int((y > y[k]).sum()) + 1, len(y), name(top), float(p[top]))
 
 # %% ../nbs/08_gradcam.ipynb #c089
-def _multiply_and_add(x, mean, var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
-    if training: return nn.functional.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
-    s = (_full(var) + eps).rsqrt()*(1 if weight is None else weight)
-    t = (0 if bias is None else bias) - s*mean
+def _multiply_and_add(m, x): # a batch norm's answer
+    if m.training or m.running_mean is None or len(m.running_mean) != x.shape[1] or not torch.is_grad_enabled(): return type(m).forward(m, x)
+    s = (_full(m.running_var) + m.eps).rsqrt()*(1 if m.weight is None else m.weight)
+    t = (0 if m.bias is None else m.bias) - s*m.running_mean
     channels = (1, -1) + (1,)*(x.dim() - 2)
     return (x*s.view(channels) + t.view(channels)).to(x.dtype)
 
-class _PlainNorm(TorchFunctionMode):
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        return (_multiply_and_add if func is nn.functional.batch_norm else func)(*args, **(kwargs or {}))
+@contextmanager
+def _plain_norms(model):
+    kinds = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
+    norms = [m for m in model.modules() if type(m) in kinds and 'forward' not in vars(m)]
+    for m in norms: m.forward = partial(_multiply_and_add, m)
+    try: yield
+    finally:
+        for m in norms: del m.forward
 
 # %% ../nbs/08_gradcam.ipynb #c092
 def _ways_back(y, acts, ks, at_once=2**24): # bytes; yields the gradients by each activation, (n,b,c,h,w), of the next n classes
-    most = max(1, at_once//max(a.nbytes for a in acts))
+    most = max(1, at_once//max(1, *(a.nbytes for a in acts)))
     n = -(-len(ks)//-(-len(ks)//most)) # no more than `most`, in parts of the same size
     way = lambda g: _gradients(y, acts, grad_outputs=g, retain_graph=True)
     for part in torch.tensor(ks).split(n):
@@ -161,7 +166,7 @@ def _ways_back(y, acts, ks, at_once=2**24): # bytes; yields the gradients by eac
 def _maps(a, gs, method): # a (b,c,h,w), gs (n,b,c,h,w) -> (n,b,h,w)
     if method is None: return _weigh(a, gs)
     a = _full(a.detach())
-    return _finite(torch.stack([method(a, _full(g)) for g in gs]))
+    with torch.autocast(a.device.type, enabled=False): return _finite(torch.stack([method(a, _full(g)) for g in gs]))
 
 # %% ../nbs/08_gradcam.ipynb #c093
 def class_maps(
@@ -176,14 +181,14 @@ def class_maps(
 )->dict: # layer -> (b,k,h',w')
     "The maps of many classes and layers from one forward pass"
     if isinstance(layers, (str, nn.Module)): layers = [layers]
-    if isinstance(classes, (str, int)): classes = [classes]
+    if isinstance(classes, (str, int)) or getattr(classes, 'ndim', 1) == 0: classes = [classes]
     if not len(layers) or classes is not None and not len(classes): raise ValueError('no layer or no class to make maps of')
     if not (method is None or callable(method)): raise ValueError(f'method must be a function such as those in petcam.relatives.METHODS, got {method!r}')
     found = [find_layer(model, l) for l in layers]
-    with _ready(model, x) as x, record_from(found), ExitStack() as stack:
+    with _ready(model, x) as x, _plain_norms(model), record_from(found), ExitStack() as stack:
         kept = [stack.enter_context(watch(l, cut=False)) for l in found]
-        with _PlainNorm(): y = _logits(model(x))
-        acts = [_one(o, model, l, x) for o, l in zip(kept, layers)]
+        y = _logits(model(x))
+        acts = [_one(o, model, l, x) for o, l in zip([list(o) for o in kept], layers)]
         ks = [_index(c, y.shape[1], names) for c in (range(y.shape[1]) if classes is None else classes)]
         if rather is not None: y = y - y[:, _index(rather, y.shape[1], names), None]
         maps = [[_maps(a, g, method) for a, g in zip(acts, gs)] for gs in _ways_back(y, acts, ks)]

@@ -60,7 +60,7 @@ def maps_of(model:nn.Module, layer, x:Tensor, target=None, # as for `grad_cam`
     "The maps of several methods from one forward pass and one way back"
     found = {m: _method(m) for m in (METHODS if methods is None else methods)}
     a, g, _ = activation_and_gradient(model, layer, x, target, names)
-    return {m: f(a, g) for m, f in found.items()}
+    with torch.autocast(a.device.type, enabled=False): return {m: f(a, g) for m, f in found.items()}
 
 # %% ../nbs/08b_relatives.ipynb #c030
 def class_activation_map(model:nn.Module, layer, x:Tensor, target:int, # the class

@@ -126,6 +126,52 @@ def test_in_16_bits_too_all_classes_go_back_at_once(net, x, monkeypatch):
     with torch.autocast('cpu', dtype=torch.bfloat16): class_maps(net, ['layer3', 'layer4'], x[:1])
     assert len(gone) == 1
 
+@pytest.mark.parametrize('how', [dict(affine=False), dict(track_running_stats=False), dict(eps=.5), dict()])
+def test_all_classes_at_once_through_batch_norms_of_every_kind(how):
+    torch.manual_seed(0)
+    m = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, **how), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                      nn.BatchNorm1d(4, **how), nn.Linear(4, 5))
+    x = torch.randn(4, 3, 9, 9)
+    for _ in range(3): m(3*x + 1) # statistics that are not 0 and 1
+    m.eval()
+    with torch.no_grad(): want = [grad_cam(m, '0', x, k) for k in range(5)]
+    for got, w in zip(class_maps(m, ['0'], x)['0'].transpose(0, 1), want): close(got, w)
+
+def test_a_batch_norm_of_the_wrong_size_is_an_error_as_in_torch():
+    m = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
+    with pytest.raises(RuntimeError, match='running_mean'): class_maps(m, ['0'], torch.randn(1, 3, 9, 9))
+
+def test_a_model_that_computes_parts_again_on_the_way_back():
+    torch.manual_seed(0)
+    m, x = get_model('densenet121', num_classes=5, memory_efficient=True).eval(), torch.randn(1, 3, 64, 64)
+    for k, got in enumerate(class_maps(m, ['features.denseblock2'], x)['features.denseblock2'][0]):
+        close(got[None], grad_cam(m, 'features.denseblock2', x, k))
+
+@pytest.mark.parametrize('size', [(384, 384), (224, 320)])
+def test_channels_that_come_last_are_refused_where_the_shape_would_suit_too(size):
+    m, x = get_model('swin_t', num_classes=5).eval(), torch.randn(1, 3, *size)
+    assert 'features.1' not in layers_of(m, x) and 'permute' in layers_of(m, x)
+    for call in (lambda: grad_cam(m, 'features.1', x, 0), lambda: class_maps(m, ['permute', 'features.1'], x, [0])):
+        with pytest.raises(ValueError, match="'features.1' gives .* the channels second"): call()
+
+def test_as_many_channels_as_rows_and_columns_is_no_reason_to_refuse():
+    torch.manual_seed(0)
+    m, x = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)), torch.randn(2, 3, 64, 64)
+    maps = class_maps(m, ['0', m[0]], x)
+    close(maps['0'][:, 3], grad_cam(m, '0', x, 3)); close(maps[m[0]], maps['0'])
+
+@pytest.mark.parametrize('wrap', [lambda y: dict(logits=y), lambda y: (None, y)])
+def test_a_model_that_gives_no_tensor_can_be_asked_with_a_function(tiny, x, wrap):
+    class Wrapped(nn.Module):
+        def __init__(self): super().__init__(); self.m = tiny
+        def forward(self, x): return wrap(self.m(x))
+    logits = lambda y: y['logits'] if isinstance(y, dict) else y[1]
+    close(grad_cam(Wrapped(), 'm.1', x, lambda y: logits(y)[:, 2]), grad_cam(tiny, '1', x, 2))
+
+def test_odd_arguments_of_class_maps(tiny, x):
+    close(class_maps(tiny, ['1'], x, torch.tensor(2))['1'], class_maps(tiny, ['1'], x, [2])['1'])
+    assert class_maps(tiny, ['1'], x[:0])['1'].shape == (0, 5, *grad_cam(tiny, '1', x, 0).shape[1:])
+
 class NoBatchedWayBack(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x): ctx.save_for_backward(x); return x.exp()

@@ -4,6 +4,7 @@ from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 import pytest
