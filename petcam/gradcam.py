@@ -92,7 +92,7 @@ def activation_and_gradient(model:nn.Module, layer, x:Tensor, target=None, names
     found = find_layer(model, layer)
     with _ready(model, x) as x, record_from([found]), watch(found) as kept:
         y = model(x)
-        a = _one(list(kept), model, layer, x)
+        a = _one(list(kept), model, layer, x) # as it is now: a doubt about the channels runs the model again
         (g,) = _gradients(_score(y, target, len(x), names), [a])
     return _finite(_full(a.detach())), _finite(_full(g)), y.detach() if isinstance(y, Tensor) else y
 
@@ -188,7 +188,7 @@ def class_maps(
     with _ready(model, x) as x, _plain_norms(model), record_from(found), ExitStack() as stack:
         kept = [stack.enter_context(watch(l, cut=False)) for l in found]
         y = _logits(model(x))
-        acts = [_one(o, model, l, x) for o, l in zip([list(o) for o in kept], layers)]
+        acts = [_one(o, model, l, x) for o, l in zip([list(o) for o in kept], layers)] # as they are now, see above
         ks = [_index(c, y.shape[1], names) for c in (range(y.shape[1]) if classes is None else classes)]
         if rather is not None: y = y - y[:, _index(rather, y.shape[1], names), None]
         maps = [[_maps(a, g, method) for a, g in zip(acts, gs)] for gs in _ways_back(y, acts, ks)]

@@ -1,5 +1,5 @@
 "Promises of petcam.explore: the map on show is the right one, a step computes nothing, a page holds what was computed."
-import asyncio, base64, copy, io, json, os, re, shutil, time
+import asyncio, base64, copy, io, json, re, time
 import numpy as np
 import pytest, torch
 from PIL import Image

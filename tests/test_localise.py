@@ -298,7 +298,7 @@ def test_last_layers_of_other_models():
     with torch.no_grad(): assert last_layers(resnet18(), torch.zeros(1, 3, 64, 64)) == ['layer4', 'layer3']
     assert last_layers(net(), torch.zeros(1, 3, 16, 16)) == ['0', '0.2']
 
-def few_pets(tmp_path): # 8 pictures of noise, their left halves masked -> files, class numbers
+def noisy_pets(tmp_path): # 8 pictures of noise, their left halves masked -> files, class numbers
     (tmp_path/'images').mkdir(); (tmp_path/'annotations'/'trimaps').mkdir(parents=True)
     files, ys = [], []
     for i in range(8):
@@ -309,7 +309,7 @@ def few_pets(tmp_path): # 8 pictures of noise, their left halves masked -> files
     return files, ys
 
 def test_a_study_keeps_numbers_and_no_tensors(tmp_path, monkeypatch): # small tensors that stay pin the memory of large ones
-    files, ys = few_pets(tmp_path)
+    files, ys = noisy_pets(tmp_path)
     made = []
     def spied(*args):
         assert sum(o() is not None for o in made) <= 4*len(localise.MEASURES) # those of the part before are still on their way
@@ -321,7 +321,7 @@ def test_a_study_keeps_numbers_and_no_tensors(tmp_path, monkeypatch): # small te
     assert len(made) > 200
 
 def test_a_study_its_csv_and_its_page(tmp_path):
-    files, ys = few_pets(tmp_path)
+    files, ys = noisy_pets(tmp_path)
     data, model = make_data(tmp_path, files, ys), net()
     model[3].weight.data *= 200 # sure of one class at least
     before = {k: v.clone() for k, v in model.state_dict().items()}
