@@ -91,10 +91,10 @@ def _prepare(learn, size): # a function: picture -> (what the model eats, the pi
     if hasattr(learn, 'data'):
         def prepare(p): return (xb := learn.data.one_item(p)), learn.data.denorm(xb)[0]
     else:
-        device = next((p.device for p in learn.parameters()), 'cpu')
+        like = next((p for p in learn.parameters() if p.is_floating_point()), torch.zeros(1)) # its device and precision
         def prepare(p):
             p = LESSON_TFMS[1](p, size) if size else p
-            return normalize(p)[None].to(device), p
+            return normalize(p)[None].to(like), p
     return prepare
 
 def _opened(data): # the bytes of a file -> a Pillow picture, upright

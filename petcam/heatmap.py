@@ -34,13 +34,18 @@ def upsample(
 
 # %% ../nbs/07_heatmap.ipynb #c036
 def _pixels(picture): # anything picture-like -> (h,w,3) float array in [0,1]
+    if hasattr(picture, 'convert'): picture = picture.convert('RGB') # Pillow, of any mode
     p = picture.detach().cpu().float().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
     whole = not picture.is_floating_point() if isinstance(picture, Tensor) else p.dtype.kind in 'iu'
     if isinstance(picture, Tensor): p = (p[0] if p.ndim == 4 and len(p) == 1 else p)
     if isinstance(picture, Tensor) and p.ndim == 3: p = p.transpose(1, 2, 0)
+    if p.ndim == 2: p = p[..., None]
     if p.ndim != 3 or p.shape[2] not in (1, 3):
         raise ValueError(f'a picture is a (3,h,w) tensor or an (h,w,3) array, got {tuple(np.shape(picture))}')
-    return np.broadcast_to(np.clip(p/255 if whole else p, 0, 1), (*p.shape[:2], 3))
+    p = p/255 if whole else p
+    if not (p.min() > -.5 and p.max() < 1.5): # a little beyond is rounding
+        raise ValueError(f'a picture of floats goes from 0 to 1, got {p.min():.3g} to {p.max():.3g}: denormalise it, or divide by 255')
+    return np.broadcast_to(np.clip(p, 0, 1), (*p.shape[:2], 3))
 
 def _grid(map): # one map, on the CPU
     m = torch.as_tensor(map).detach().float().cpu()
@@ -117,7 +122,7 @@ def _thirds(m, dim): # the share of the sum in each third
 
 def describe(
     map, # (h,w)
-    mask=None, # (H,W), true on the animal: adds the share inside
+    mask=None, # (H,W), true on the animal: adds the share inside, and the mask's own
 )->str:
     "Where the map is strong, in words"
     m = _grid(map)
@@ -131,4 +136,4 @@ def describe(
     if mask is None: return said
     mask = torch.as_tensor(mask).cpu().bool()
     up = upsample(pos, mask.shape)
-    return f'{said} {float(up[mask].sum()/up.sum()):.0%} of it lies inside the mask.'
+    return f'{said} {float(up[mask].sum()/up.sum()):.0%} of it lies inside the mask, which covers {float(mask.float().mean()):.0%} of the picture.'

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn, Tensor
 from .data import denormalize, write_beside
-from .gradcam import grad_cam
+from .gradcam import asked_classes, grad_cam
 from .heatmap import describe, overlay, upsample
 from .hooks import as_found, find_layer, layers_of, name_of
 from .relatives import maps_of
@@ -365,34 +365,35 @@ def _blurred(x, width=.05): # by a Gaussian of this share of the side
     return down/down.sum(1, keepdim=True) @ x @ (along/along.sum(1, keepdim=True)).T
 
 @torch.no_grad()
-def _curve(model, before, after, maps, target, steps): # probability of the class while `after` takes over
+def _curve(model, before, after, maps, target, steps, whole): # probability of the class while `after` takes over
     if len(maps) != len(before): raise ValueError(f'{len(maps)} maps for {len(before)} pictures')
-    ks = torch.as_tensor(target, device=before.device).expand(len(before))[:, None]
+    if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
     ranks, n = _ranks(maps.to(before.device), before.shape[2:]), before[0, 0].numel()
     with as_found(model):
         ys = [model(torch.where(ranks < n*i/steps, after, before)).float().softmax(1) for i in range(steps + 1)]
-    return torch.cat([y.gather(1, ks) for y in ys], 1).cpu()
+    ks = asked_classes(ys[whole], target)
+    return torch.stack([y[range(len(y)), ks] for y in ys], 1).cpu()
 
 # %% ../nbs/10_localise.ipynb #c090
 def deletion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised
     maps:Tensor, # (b,h',w') of any size
-    target, # class number, or one per picture
+    target=None, # class number, or one per picture; None: what it predicts for the whole picture
     steps:int=10, # the pixels go in so many parts
 )->Tensor: # (b,steps+1) probability of the class
     "What is left of the class while its pixels turn grey, the most important first"
-    return _curve(model, x, torch.zeros_like(x), maps, target, steps)
+    return _curve(model, x, torch.zeros_like(x), maps, target, steps, whole=0)
 
 def insertion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised
     maps:Tensor, # (b,h',w') of any size
-    target, # class number, or one per picture
+    target=None, # class number, or one per picture; None: what it predicts for the whole picture
     steps:int=10, # the pixels come in so many parts
 )->Tensor: # (b,steps+1) probability of the class
     "What appears of the class while its pixels come into focus, the most important first"
-    return _curve(model, _blurred(x), x, maps, target, steps)
+    return _curve(model, _blurred(x), x, maps, target, steps, whole=-1)
 
 def area(
     curves:Tensor, # (b,steps+1)

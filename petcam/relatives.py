@@ -9,8 +9,9 @@ __all__ = ['METHODS', 'mean_activation_map', 'eigen_cam', 'grad_cam_map', 'grad_
 # %% ../nbs/08b_relatives.ipynb #c002
 from typing import NamedTuple
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
-from .gradcam import Verdict, activation_and_gradient, verdict
+from .gradcam import Verdict, activation_and_gradient, asked_classes, verdict
 from .heatmap import describe, upsample
 from .hooks import as_found, name_of
 
@@ -63,32 +64,39 @@ def maps_of(model:nn.Module, layer, x:Tensor, target=None, # as for `grad_cam`
     with torch.autocast(a.device.type, enabled=False): return {m: f(a, g) for m, f in found.items()}
 
 # %% ../nbs/08b_relatives.ipynb #c030
-def class_activation_map(model:nn.Module, layer, x:Tensor, target:int, # the class
+def _full(o, like): return None if o is None else o.detach().to(like)
+
+def _is_last(linear, a, y): # does it turn the mean activations into the scores?
+    if linear is None or linear.in_features != a.shape[1] or linear.out_features != y.shape[1]: return False
+    near = max(1e-3, 4*torch.finfo(y.dtype).eps) # 16 bits are coarse
+    by_hand = F.linear(a.mean((2, 3)), _full(linear.weight, a), _full(linear.bias, a))
+    return torch.allclose(by_hand, y.to(a), rtol=near, atol=near)
+
+def class_activation_map(model:nn.Module, layer, x:Tensor, target=None, names=None, # a class, or one for each picture
                         )->Tensor: # (b,h,w), signed
     "The channels of `layer`, weighted as the last linear layer weighs them (CAM, arXiv 1512.04150)"
-    a, _, y = activation_and_gradient(model, layer, x, target)
-    last = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    pooled = a.mean((2, 3))
-    if not last or last[-1].in_features != a.shape[1] or not torch.allclose(last[-1](pooled), y, rtol=1e-3, atol=1e-3):
-        raise ValueError(f'CAM needs average pooling and one linear layer behind {layer!r}, and {type(model).__name__} has something else there')
-    return torch.einsum('c,bcij->bij', last[-1].weight[target].detach(), a)
+    a, _, y = activation_and_gradient(model, layer, x, target, names)
+    ks, last = asked_classes(y, target, names), next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
+    with torch.autocast(a.device.type, enabled=False):
+        if _is_last(last, a, y): return torch.einsum('bc,bcij->bij', _full(last.weight, a)[ks], a)
+    raise ValueError(f'CAM needs average pooling and one linear layer behind {layer!r}, and {type(model).__name__} has something else there')
 
 # %% ../nbs/08b_relatives.ipynb #c038
 def _scores_behind_masks(model, x, masks, k, bs): # x (3,H,W), masks (c,h,w) -> (c,)
-    up = upsample(masks, x.shape[1:])[:, None]
+    up = upsample(masks, x.shape[1:])[:, None].to(x.dtype)
     return torch.cat([model(x*part)[:, k] for part in up.split(bs)])
 
-def score_cam(model:nn.Module, layer, x:Tensor, target:int, # the class
+def score_cam(model:nn.Module, layer, x:Tensor, target=None, # a class, or one for each picture
               bs=32, # masks at once
-             )->Tensor: # (b,h,w)
+              names=None)->Tensor: # (b,h,w)
     "Each channel, weighted by the class's score when only that channel's places are seen (Score-CAM, arXiv 1910.01279)"
-    a, *_ = activation_and_gradient(model, layer, x, target)
+    a, _, y = activation_and_gradient(model, layer, x, target, names)
     low, high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
-    masks = (a-low)/(high-low).clamp(min=1e-12)
+    masks, ks = (a-low)/(high-low).clamp(min=1e-12), asked_classes(y, target, names)
     with as_found(model), torch.no_grad():
-        nothing = model(torch.zeros_like(x[:1]))[0, target]
-        w = torch.stack([(_scores_behind_masks(model, xi, mi, target, bs) - nothing).softmax(0) for xi, mi in zip(x, masks)])
-    return torch.einsum('bc,bcij->bij', w, a)
+        nothing = model(torch.zeros_like(x[:1]))[0]
+        rises = torch.stack([_scores_behind_masks(model, xi, mi, k, bs) - nothing[k] for xi, mi, k in zip(x, masks, ks)])
+    with torch.autocast(a.device.type, enabled=False): return torch.einsum('bc,bcij->bij', rises.to(a).softmax(1), a)
 
 # %% ../nbs/08b_relatives.ipynb #c044
 class Explanation(NamedTuple):
@@ -106,6 +114,7 @@ def explain(model:nn.Module, layer, x:Tensor, target=None, method='Grad-CAM', na
     "The map of each picture with everything that one has to know about it; arguments as for `grad_cam`"
     found, name = _method(method), name_of(model, layer)
     a, g, y = activation_and_gradient(model, layer, x, target, names)
-    ks = y.argmax(1).tolist() if target is None else list(target) if isinstance(target, (list, tuple, Tensor)) else [target]*len(x)
-    said = [None if callable(k) else verdict(yi, k, names) for yi, k in zip(y, ks)]
-    return [Explanation(m, method, name, v) for m, v in zip(found(a, g), said)]
+    ks = [None]*len(x) if callable(target) else asked_classes(y, target, names)
+    said = [None if k is None else verdict(yi, k, names) for yi, k in zip(y if isinstance(y, Tensor) else ks, ks)]
+    with torch.autocast(a.device.type, enabled=False): maps = found(a, g)
+    return [Explanation(m, method, name, v) for m, v in zip(maps, said)]

@@ -154,6 +154,14 @@ def test_channels_that_come_last_are_refused_where_the_shape_would_suit_too(size
     for call in (lambda: grad_cam(m, 'features.1', x, 0), lambda: class_maps(m, ['permute', 'features.1'], x, [0])):
         with pytest.raises(ValueError, match="'features.1' gives .* the channels second"): call()
 
+@pytest.mark.parametrize('stride', [(1, 4), (4, 1)])
+def test_a_map_need_not_have_the_pictures_proportions(stride):
+    torch.manual_seed(0)
+    m = nn.Sequential(nn.Conv2d(3, 8, 3, stride, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    x = torch.randn(2, 3, 64, 64)
+    close(grad_cam(m, '1', x, 3), slow(m, '1', x, [3, 3]))
+    close(class_maps(m, ['1', '3'], x)['1'][:, 3], slow(m, '1', x, [3, 3]))
+
 def test_as_many_channels_as_rows_and_columns_is_no_reason_to_refuse():
     torch.manual_seed(0)
     m, x = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)), torch.randn(2, 3, 64, 64)
@@ -171,6 +179,19 @@ def test_a_model_that_gives_no_tensor_can_be_asked_with_a_function(tiny, x, wrap
 def test_odd_arguments_of_class_maps(tiny, x):
     close(class_maps(tiny, ['1'], x, torch.tensor(2))['1'], class_maps(tiny, ['1'], x, [2])['1'])
     assert class_maps(tiny, ['1'], x[:0])['1'].shape == (0, 5, *grad_cam(tiny, '1', x, 0).shape[1:])
+    close(class_maps(tiny, (o for o in '12'), x, (k for k in (4, 2)))['1'], class_maps(tiny, ['1'], x, [4, 2])['1'])
+    for layers in None, ['1', None]:
+        with pytest.raises(TypeError, match='layer must be a module or its name, got NoneType None'): class_maps(tiny, layers, x)
+    with pytest.raises(TypeError, match='a class is a whole number or a name, got 1.5'): class_maps(tiny, ['1'], x, 1.5)
+
+@pytest.mark.parametrize('method, got', [(lambda a, g: (a*g).sum((1, 2)), r'\(2, 9\)'), (lambda a, g: (a*g).sum(1)[:1], r'\(1, 7, 9\)'), (lambda a, g: None, 'NoneType')])
+def test_a_method_that_gives_no_maps_is_refused(tiny, method, got):
+    with pytest.raises(ValueError, match=rf'method must give \(b,h,w\), here \(2, 7, 9\), and gives {got}'): class_maps(tiny, ['1'], torch.randn(2, 3, 9, 11), method=method)
+
+def test_as_many_names_as_classes(tiny, x):
+    for target in 1, 'b':
+        with pytest.raises(ValueError, match='3 names for the 5 classes of the model'): grad_cam(tiny, '1', x, target, names=list('abc'))
+    with pytest.raises(ValueError, match='3 names for the 5 classes'): verdict(torch.zeros(5), 1, list('abc'))
 
 class NoBatchedWayBack(torch.autograd.Function):
     @staticmethod

@@ -2,7 +2,7 @@
 import pytest, torch
 from torch import nn
 from torchvision.models import resnet34
-from petcam.hooks import as_found, find_layer, hook_output, layers_of, watch
+from petcam.hooks import as_found, find_layer, hook_output, layers_of, spatial, watch
 
 
 def hooks(model): return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
@@ -85,6 +85,36 @@ def test_find_layer_by_module_or_name_and_its_errors():
     with pytest.raises(ValueError, match="no layer 'layer5'.*layer4"): find_layer(m, 'layer5')
     with pytest.raises(ValueError, match='conv1, bn1'): find_layer(m, 'zzz')
     with pytest.raises(TypeError, match='int 4'): find_layer(m, 4)
+    with pytest.raises(ValueError, match='the nearest names are module.layer4$'): find_layer(nn.DataParallel(m), 'layer4')
+
+def test_a_part_from_torch_jit_is_passed_over_and_refused_by_name():
+    m = tiny()
+    m[1] = torch.jit.script(nn.Sequential(nn.BatchNorm2d(4))).eval()
+    assert list(layers_of(m, torch.randn(1, 3, 9, 11))) == ['0', '2'] and hooks(m) == 0
+    for layer in '1', '1.0', m[1]:
+        with pytest.raises(ValueError, match='ScriptModule, which takes no hooks'): find_layer(m, layer)
+
+class ChannelsLast(nn.Module):
+    def forward(self, x): return x.permute(0, 2, 3, 1)
+
+class OneSize(nn.Module):
+    def forward(self, x): assert x.shape[-2:] == (64, 64); return x
+
+@pytest.mark.parametrize('stride', [(1, 4), (4, 1), (1, 2), (2, 8)])
+def test_a_network_that_halves_one_side_more_often_has_maps_all_the_same(stride):
+    m, x = nn.Sequential(nn.Conv2d(3, 24, stride, stride), ChannelsLast()), torch.randn(2, 3, 64, 64)
+    assert layers_of(m, x) == {'0': (24, 64//stride[0], 64//stride[1])}
+
+def test_where_the_picture_has_one_size_only_the_proportions_must_tell():
+    m, x = nn.Sequential(OneSize(), nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, (1, 4), (1, 4))), torch.randn(1, 3, 64, 64)
+    assert list(layers_of(m, x)) == ['0', '1']
+
+def test_the_narrow_picture_is_run_once_for_all_layers_and_only_in_doubt():
+    m, x, seen = nn.Sequential(nn.Conv2d(3, 32, 2, 2), nn.Conv2d(32, 16, 2, 2), ChannelsLast()), torch.randn(2, 3, 64, 64), []
+    m.register_forward_pre_hook(lambda m, inp: seen.append(tuple(inp[0].shape)))
+    shapes = {'0': (2, 32, 32, 32), '1': (2, 16, 16, 16), '2': (2, 16, 16, 16)}
+    assert spatial(m, shapes, x) == {'0', '1'} and seen == [(1, 3, 64, 32)]
+    assert spatial(m, {'0': (2, 8, 32, 32), '1': (2, 9), '2': (1, 8, 32, 32)}, x) == {'0'} and len(seen) == 1
 
 def test_layers_of_equals_a_slow_loop_and_leaves_no_trace(x):
     m = tiny().train()

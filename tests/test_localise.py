@@ -220,6 +220,12 @@ def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
     assert model.training and all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and a.shape == b.shape == (2, 11)
     torch.testing.assert_close(b, deletion(model, x, torch.ones(2, 5, 5), 0)) # nothing to go by: the same random order
     with pytest.raises(ValueError, match='3 maps for 2 pictures'): deletion(model, x, torch.randn(3, 2, 2), 0)
+    for f in deletion, insertion:
+        with pytest.raises(ValueError, match='class 99 is out of range'): f(model, x, torch.randn(2, 2, 2), 99)
+        with pytest.raises(ValueError, match='1 targets for 2 pictures'): f(model, x, torch.randn(2, 2, 2), [1])
+        with pytest.raises(ValueError, match='steps must be 1 or more, got 0'): f(model, x, torch.randn(2, 2, 2), 1, steps=0)
+        predicted = model.eval()(x).argmax(1)
+        torch.testing.assert_close(f(model, x, maps := torch.randn(2, 2, 2)), f(model, x, maps, predicted))
 
 def some_questions(n=8, s=6, classes=4):
     g = torch.Generator().manual_seed(n)

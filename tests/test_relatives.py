@@ -71,6 +71,56 @@ def test_score_cam_against_one_mask_at_a_time_whatever_the_batches(net, x):
             want.append(sum(wi*c for wi, c in zip(w, ai)))
     for bs in 1, 4, 32: torch.testing.assert_close(score_cam(net, '1', x, 3, bs), torch.stack(want))
 
+def test_score_cam_asks_for_one_class_of_each_picture(net, x):
+    each = score_cam(net, '1', x, ['e', 'a', 'b'], names=list('abcde'))
+    for i, k in enumerate((4, 0, 1)): torch.testing.assert_close(each[[i]], score_cam(net, '1', x[[i]], k))
+    torch.testing.assert_close(score_cam(net, '1', x), score_cam(net, '1', x, net(x).argmax(1)))
+    with pytest.raises(TypeError, match='a class is a whole number or a name, got <function'): score_cam(net, '1', x, lambda y: y[:, 0])
+    with pytest.raises(ValueError, match='2 targets for 3 pictures'): score_cam(net, '1', x, [1, 2])
+
+@pytest.fixture
+def pooled(): # a network that CAM can explain
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+
+def test_cam_asks_for_one_class_of_each_picture(pooled, x):
+    a, w = pooled[:2](x).detach(), pooled[4].weight.detach()
+    want = torch.stack([sum(w[k,c]*a[i,c] for c in range(6)) for i, k in enumerate((4, 0, 1))])
+    torch.testing.assert_close(class_activation_map(pooled, '1', x, ['e', 'a', 'b'], names=list('abcde')), want)
+    torch.testing.assert_close(class_activation_map(pooled, '1', x), class_activation_map(pooled, '1', x, pooled(x).argmax(1)))
+
+@pytest.mark.parametrize('f', [class_activation_map, score_cam])
+@pytest.mark.parametrize('dtype, near', [(torch.float64, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 3e-2)])
+def test_models_of_other_precision(pooled, x, f, dtype, near):
+    want = f(pooled, '1', x, 3)
+    got = f(pooled.to(dtype), '1', x.to(dtype), 3)
+    assert got.dtype == torch.promote_types(dtype, torch.float32) and (got - want).abs().max() < near*want.abs().max()
+
+@pytest.mark.parametrize('f', [class_activation_map, score_cam])
+def test_maps_under_autocast_have_32_bits(pooled, x, f):
+    want = f(pooled, '1', x, 3)
+    with torch.autocast('cpu', torch.bfloat16): got = f(pooled, '1', x, 3)
+    assert got.dtype == torch.float32 and 0 < (got - want).abs().max() < .03*want.abs().max()
+
+@pytest.mark.parametrize('target', [torch.tensor([2, 0, 1]), np.array([2, 0, 1]), ['c', 'a', 'b'], (2, 'a', np.int64(1))])
+def test_explain_takes_classes_as_grad_cam_does(net, x, target):
+    said = explain(net, '1', x, target, names=list('abcde'))
+    assert [e.verdict.name for e in said] == ['c', 'a', 'b']
+    torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, [2, 0, 1]))
+
+def test_explain_more_targets(net, x):
+    assert [e.verdict.name for e in explain(net, '1', x, range(3))] == ['class 0', 'class 1', 'class 2']
+    assert [e.verdict.name for e in explain(net, '1', x, torch.tensor(4))] == ['class 4']*3
+    with pytest.raises(ValueError, match='2 names for the 5 classes'): explain(net, '1', x, 0, names=['a', 'b'])
+
+def test_explain_a_function_of_what_is_no_tensor(net, x):
+    class Wrapped(nn.Module):
+        def __init__(self): super().__init__(); self.m = net
+        def forward(self, x): return dict(logits=self.m(x), other=None)
+    said = explain(Wrapped(), 'm.1', x, lambda out: out['logits'][:, 2])
+    assert [e.verdict for e in said] == [None]*3
+    torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, 2))
+
 def test_explain_says_what_was_asked(net, x):
     names = list('abcde')
     y = net(x).detach()
