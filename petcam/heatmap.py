@@ -66,7 +66,7 @@ def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest val
 
 # %% ../nbs/07_heatmap.ipynb #c038
 def overlay(
-    picture, # (3,h,w) tensor in [0,1], or an (h,w,3) array or Pillow picture
+    picture, # (3,h,w) tensor in [0,1], or an (h,w,3) or grey (h,w) array, or a Pillow picture
     map, # (h',w') of any size
     alpha:float=.5, # how much the map covers
     cmap:str=None, # None: magma, or blue-white-red for a signed map
@@ -92,7 +92,7 @@ def _colorbar(panels, colours, low, high):
 
 # %% ../nbs/07_heatmap.ipynb #c047
 def show_heatmap(
-    picture, # (3,h,w) tensor in [0,1], or an (h,w,3) array or Pillow picture
+    picture, # (3,h,w) tensor in [0,1], or an (h,w,3) or grey (h,w) array, or a Pillow picture
     map, # (h',w') of any size
     title:str=None,
     alpha:float=.6, # how much the map covers

@@ -72,6 +72,10 @@ def as_found(
             for m, was in modes: m.training = was
 
 # %% ../nbs/06_hooks.ipynb #c044
+def _uncompiled(model):
+    if hasattr(model, '_orig_mod'):
+        raise ValueError('the layers of a model from torch.compile cannot be watched: give model._orig_mod, which has the same weights')
+
 def _hookable(layer, called):
     if isinstance(layer, torch.jit.ScriptModule):
         raise ValueError(f'{called} is a {type(layer).__name__}, which takes no hooks: use the model as it was before torch.jit')
@@ -82,6 +86,7 @@ def find_layer(
     layer, # a module, or its dotted name
 )->nn.Module:
     "The module that `layer` names"
+    _uncompiled(model)
     if isinstance(layer, nn.Module): return _hookable(layer, 'this layer')
     if not isinstance(layer, str):
         raise TypeError(f'layer must be a module or its name, got {type(layer).__name__} {layer!r}')
@@ -104,6 +109,7 @@ def _note(seen, name, layer, inp, out):
     seen.setdefault(name, []).append(tuple(out.shape) if isinstance(out, Tensor) else ())
 
 def _shapes(model, x): # name -> the shape of each of its outputs; in order of use
+    _uncompiled(model)
     seen = {}
     with as_found(model), torch.no_grad(), ExitStack() as stack:
         for name, m in model.named_modules():

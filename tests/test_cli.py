@@ -17,7 +17,6 @@ def typed(capsys, *words):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     "A real, tiny run on 40 coloured pictures"
-    from petcam.onecycle import cnn_learner
     root = tmp_path_factory.mktemp('run')
     folder = root/'pets'; folder.mkdir()
     torch.manual_seed(0)

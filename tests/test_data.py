@@ -1,13 +1,12 @@
 """Finding, checking, splitting, loading and downloading pictures."""
 import hashlib, http.server, io, shutil, tarfile, threading
 from dataclasses import FrozenInstanceError, replace
-from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from petcam import data as module
-from petcam.data import (BadPicture, download_pets, fetch, find_folder, find_pets, get_data, is_whole, label_of, list_pictures,
+from petcam.data import (BadPicture, download_pets, fetch, find_pets, get_data, is_whole, label_of, list_pictures,
                          load_picture, split_by_rand_pct)
 
 def test_split_equals_fastais(golden):

@@ -94,6 +94,12 @@ def test_a_part_from_torch_jit_is_passed_over_and_refused_by_name():
     for layer in '1', '1.0', m[1]:
         with pytest.raises(ValueError, match='ScriptModule, which takes no hooks'): find_layer(m, layer)
 
+def test_a_model_from_torch_compile_is_refused_with_what_to_give_instead():
+    m, x = torch.compile(tiny()), torch.randn(1, 3, 9, 11)
+    for call in (lambda: layers_of(m, x), lambda: find_layer(m, '_orig_mod.1')):
+        with pytest.raises(ValueError, match='give model._orig_mod, which has the same weights'): call()
+    assert list(layers_of(m._orig_mod, x)) == ['0', '1', '2']
+
 class ChannelsLast(nn.Module):
     def forward(self, x): return x.permute(0, 2, 3, 1)
 

@@ -6,7 +6,7 @@ from petcam.gradcam import grad_cam
 from petcam.heatmap import upsample
 from petcam.onecycle import cnn_learner
 from petcam.resize import lesson_learner, lesson_stages
-from petcam.data import find_pets, get_data
+from petcam.data import get_data
 from petcam.toypets import BREEDS, draw_pair
 
 @pytest.fixture(scope='module')

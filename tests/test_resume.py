@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from petcam.data import get_data
-from petcam.onecycle import Learner, StopWish, cnn_learner, read_checkpoint
+from petcam.onecycle import StopWish, cnn_learner, read_checkpoint
 from petcam.resize import Stage, newest_checkpoint, run_stages
 
 def command(pets, out, *more):

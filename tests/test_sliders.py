@@ -12,7 +12,7 @@ from petcam.hooks import play_channels
 from petcam.kernels import play_kernel
 from petcam.onecycle import one_cycle, play_schedule
 from petcam.resize import play_sizes
-from petcam.sliders import Player, as_widget, beside, play
+from petcam.sliders import as_widget, beside, play
 
 def opened(file): return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))
 
