@@ -19,16 +19,16 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn, Tensor
 from .data import denormalize, write_beside
-from .gradcam import asked_classes, grad_cam
-from .heatmap import describe, overlay, upsample
-from .hooks import as_found, find_layer, layers_of, name_of
+from .gradcam import asked_classes, grad_cam, probabilities
+from .heatmap import as_mask, describe, overlay, upsample
+from .hooks import as_found, check_batch, find_layer, layers_of, name_of
 from .relatives import maps_of
 from .report import KINDS, STYLE, picture_html, table_html
 from .toypets import BREEDS, draw_pair
 
 # %% ../nbs/10_localise.ipynb #c012
 def _fit(maps, masks): # maps of the masks' size, masks as true or false
-    maps, masks = torch.as_tensor(maps).detach().float().cpu(), torch.as_tensor(masks).cpu() > 0
+    maps, masks = torch.as_tensor(maps).detach().float().cpu(), as_mask(masks)
     if maps.dim() != 3 or masks.dim() != 3 or len(maps) != len(masks):
         got = f'{tuple(maps.shape)} and {tuple(masks.shape)}'
         raise ValueError(f'expected as many maps (b,h,w) as masks (b,H,W), got {got}')
@@ -53,8 +53,8 @@ def energy_inside(
 )->Tensor: # (b,) from 0 to 1
     "The share of what is above zero that lies inside each mask; 0 for a map with nothing above zero"
     maps, masks = _fit(maps, masks)
-    maps = maps.clamp(min=0)
-    return (maps*masks).sum((1, 2))/maps.sum((1, 2)).clamp(min=1e-30)
+    maps = maps.clamp(min=0).double() # the sums of tiny values would vanish
+    return ((maps*masks).sum((1, 2))/maps.sum((1, 2)).clamp(min=1e-300)).float()
 
 # %% ../nbs/10_localise.ipynb #c019
 def iou(
@@ -268,7 +268,7 @@ def sure(
     questions:Questions, # single ones
 )->Tensor: # (n,) true or false
     "Does the model give each picture's class more than half of the probability?"
-    with as_found(model): p = model(questions.xb).float().softmax(1).cpu()
+    with as_found(model): p = probabilities(model(questions.xb)).cpu()
     return p.gather(1, questions.ks)[:, 0] > .5
 
 # %% ../nbs/10_localise.ipynb #c067
@@ -339,9 +339,9 @@ def randomised(
     seed:int=0,
 )->nn.Module: # a copy in eval mode; `model` stays as it is
     "The same network with all its weights drawn anew"
-    if len(x) < 2: raise ValueError(f'batch norm takes its statistics from two pictures or more, got {len(x)}')
     blank = copy.deepcopy(model).eval()
     norms = [o for o in blank.modules() if isinstance(o, nn.modules.batchnorm._BatchNorm) and o.track_running_stats]
+    if norms and len(x) < 2: raise ValueError(f'batch norm takes its statistics from two pictures or more, got {len(x)}')
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for module in blank.modules(): _forget(module)
@@ -360,19 +360,23 @@ def _ranks(maps, size): # (b,1,h,w): 0 for the most important pixel
     return torch.empty_like(order).scatter_(1, order, places).view(-1, 1, *size)
 
 def _blurred(x, width=.05): # by a Gaussian of this share of the side
+    check_batch(x)
     bell = lambda d: torch.exp(-.5*(d[:, None] - d)**2/(width*len(d))**2)
     down, along = (bell(torch.arange(n, device=x.device, dtype=x.dtype)) for n in x.shape[2:])
     return down/down.sum(1, keepdim=True) @ x @ (along/along.sum(1, keepdim=True)).T
 
 @torch.no_grad()
 def _curve(model, before, after, maps, target, steps, whole): # probability of the class while `after` takes over
-    if len(maps) != len(before): raise ValueError(f'{len(maps)} maps for {len(before)} pictures')
+    check_batch(before)
+    maps = torch.as_tensor(maps).to(before.device)
+    if maps.dim() != 3 or len(maps) != len(before): raise ValueError(f'expected {len(before)} maps (b,h,w), got {tuple(maps.shape)}')
+    if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
     if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
-    ranks, n = _ranks(maps.to(before.device), before.shape[2:]), before[0, 0].numel()
+    ranks, n = _ranks(maps, before.shape[2:]), before[0, 0].numel()
     with as_found(model):
-        ys = [model(torch.where(ranks < n*i/steps, after, before)).float().softmax(1) for i in range(steps + 1)]
+        ys = [model(torch.where(ranks < n*i/steps, after, before)) for i in range(steps + 1)]
     ks = asked_classes(ys[whole], target)
-    return torch.stack([y[range(len(y)), ks] for y in ys], 1).cpu()
+    return torch.stack([probabilities(y)[range(len(y)), ks] for y in ys], 1).cpu()
 
 # %% ../nbs/10_localise.ipynb #c090
 def deletion(
@@ -427,8 +431,9 @@ def last_layers(
     if not shapes: raise ValueError('no layer of this model gives (b,c,h,w), so there is nothing to make a map of')
     *_, last = shapes
     larger = [o for o in shapes if shapes[o][1:] != shapes[last][1:]]
+    if not larger: return [last]
     same = [o for o in larger if shapes[o][1:] == shapes[larger[-1]][1:]]
-    return [last] + [min(reversed(same), key=lambda o: o.count('.'))]*bool(same)
+    return [last, min(reversed(same), key=lambda o: o.count('.'))]
 
 # %% ../nbs/10_localise.ipynb #c100
 class Row(NamedTuple):
@@ -488,9 +493,11 @@ def study(
     bs:int=16,
 )->Study:
     "All games, methods and controls"
+    if not len(files) or len(files) != len(ks): raise ValueError(f'expected as many pictures as class numbers, and at least one, got {len(files)} and {len(ks)}')
     pets, values = [(f, int(k)) for f, k in zip(files, ks)], {}
     first, model = singles(data, *zip(*pets[:bs]), masks=False).xb, copy.deepcopy(model).requires_grad_(False)
-    layers, blank = layers or last_layers(model, first), randomised(model, first, seed)
+    layers = [layers] if isinstance(layers, str) else layers or last_layers(model, first)
+    blank = randomised(model, first, seed)
     for layer in layers: find_layer(model, layer)
     for game, player, parts, make in _games(model, data, pets, pool or pets, pairs, curves, seed, bs):
         for i, part in enumerate(_progress(parts, game)):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest, torch
 from torch import nn
 from torchvision.models import get_model, resnet34
-from petcam.gradcam import class_maps, grad_cam, verdict
+from petcam.gradcam import activation, class_maps, grad_cam, probabilities, verdict
 from petcam.hooks import layers_of, watch
 
 
@@ -152,7 +152,7 @@ def test_channels_that_come_last_are_refused_where_the_shape_would_suit_too(size
     m, x = get_model('swin_t', num_classes=5).eval(), torch.randn(1, 3, *size)
     assert 'features.1' not in layers_of(m, x) and 'permute' in layers_of(m, x)
     for call in (lambda: grad_cam(m, 'features.1', x, 0), lambda: class_maps(m, ['permute', 'features.1'], x, [0])):
-        with pytest.raises(ValueError, match="'features.1' gives .* the channels second"): call()
+        with pytest.raises(ValueError, match="'features.1' gives .* channels second"): call()
 
 @pytest.mark.parametrize('stride', [(1, 4), (4, 1)])
 def test_a_map_need_not_have_the_pictures_proportions(stride):
@@ -187,6 +187,31 @@ def test_odd_arguments_of_class_maps(tiny, x):
 @pytest.mark.parametrize('method, got', [(lambda a, g: (a*g).sum((1, 2)), r'\(2, 9\)'), (lambda a, g: (a*g).sum(1)[:1], r'\(1, 7, 9\)'), (lambda a, g: None, 'NoneType')])
 def test_a_method_that_gives_no_maps_is_refused(tiny, method, got):
     with pytest.raises(ValueError, match=rf'method must give \(b,h,w\), here \(2, 7, 9\), and gives {got}'): class_maps(tiny, ['1'], torch.randn(2, 3, 9, 11), method=method)
+
+def test_yes_or_no_is_no_class(tiny, x):
+    for target in True, torch.tensor([True, False]):
+        with pytest.raises(TypeError, match='a class is a whole number or a name, got (True|None)'): grad_cam(tiny, '1', x, target)
+
+def test_activation_needs_no_gradient_and_leaves_no_trace(tiny, x):
+    class Without(nn.Module):
+        def __init__(self): super().__init__(); self.m = tiny
+        @torch.no_grad()
+        def forward(self, x): return self.m(x)
+    tiny.train()
+    before = state(tiny)
+    a, y = activation(Without(), 'm.1', x)
+    assert same(before, state(tiny)) and not a.requires_grad
+    with torch.no_grad(): close(a, tiny.eval()[1](tiny[0](x))); close(y, tiny(x))
+    with pytest.raises(ValueError, match='does not depend on the layer through a gradient: .*under no_grad'): grad_cam(Without(), 'm.1', x, 1)
+
+def test_one_score_is_read_as_a_sigmoid_several_as_a_softmax():
+    torch.testing.assert_close(probabilities(torch.tensor([[2.], [-1.]])), torch.tensor([[.880797], [.268941]]))
+    torch.testing.assert_close(probabilities(torch.tensor([0., 1.])), torch.tensor([.268941, .731059]))
+
+@pytest.mark.parametrize('logits', [torch.zeros(2, 5), torch.tensor([1., float('nan')]), torch.zeros(())])
+def test_verdict_takes_one_picture(logits):
+    with pytest.raises(ValueError, match='logits must be'): verdict(logits, 0)
+    assert verdict([0., 1.], 1).rank == 1
 
 def test_as_many_names_as_classes(tiny, x):
     for target in 1, 'b':

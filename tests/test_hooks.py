@@ -95,10 +95,17 @@ def test_a_part_from_torch_jit_is_passed_over_and_refused_by_name():
         with pytest.raises(ValueError, match='ScriptModule, which takes no hooks'): find_layer(m, layer)
 
 def test_a_model_from_torch_compile_is_refused_with_what_to_give_instead():
-    m, x = torch.compile(tiny()), torch.randn(1, 3, 9, 11)
-    for call in (lambda: layers_of(m, x), lambda: find_layer(m, '_orig_mod.1')):
-        with pytest.raises(ValueError, match='give model._orig_mod, which has the same weights'): call()
+    m, inside, x = torch.compile(tiny()), tiny(), torch.randn(1, 3, 9, 11)
+    inside.compile()
+    for call in (lambda: layers_of(m, x), lambda: find_layer(m, '_orig_mod.1'), lambda: find_layer(inside, '1')):
+        with pytest.raises(ValueError, match='model._orig_mod has the same weights'): call()
     assert list(layers_of(m._orig_mod, x)) == ['0', '1', '2']
+    with pytest.raises(ValueError, match='the model is a TopLevelTracedModule, which takes no hooks'): layers_of(torch.jit.trace(tiny(), x), x)
+    with pytest.raises(TypeError, match='model must be an nn.Module, got Tensor; the order is model, layer, x'): find_layer(x, '1')
+
+@pytest.mark.parametrize('x', [None, torch.zeros(3, 9, 9), torch.zeros(1, 3, 9, 9, dtype=torch.uint8)])
+def test_layers_of_needs_a_batch(x):
+    with pytest.raises(ValueError, match='x must be a float batch'): layers_of(tiny(), x)
 
 class ChannelsLast(nn.Module):
     def forward(self, x): return x.permute(0, 2, 3, 1)
@@ -115,12 +122,36 @@ def test_where_the_picture_has_one_size_only_the_proportions_must_tell():
     m, x = nn.Sequential(OneSize(), nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, (1, 4), (1, 4))), torch.randn(1, 3, 64, 64)
     assert list(layers_of(m, x)) == ['0', '1']
 
+@pytest.mark.parametrize('stride', [(1, 2), (2, 1), (1, 4)])
+def test_a_head_that_takes_one_size_does_not_hide_the_layers_before_it(stride):
+    m = nn.Sequential(nn.Conv2d(3, 24, stride, stride), nn.Conv2d(24, 16, stride, stride), nn.Flatten())
+    x = torch.randn(1, 3, 64, 64)
+    assert list(layers_of(m.append(nn.Linear(m(x).shape[1], 3)), x)) == ['0', '1'] and hooks(m) == 0
+
+@pytest.mark.parametrize('channels', [6, 8, 10, 15, 16, 24])
+def test_however_few_channels_come_last(channels):
+    m = nn.Sequential(nn.Conv2d(3, channels, 8, 8), ChannelsLast(), nn.ReLU())
+    assert list(layers_of(m, torch.randn(1, 3, 64, 64))) == ['0']
+
+@pytest.mark.parametrize('size', [(64, 64), (96, 64)])
+def test_a_table_of_attention_is_no_map(size):
+    class Attention(nn.Module):
+        def __init__(self): super().__init__(); self.patches, self.softmax = nn.Conv2d(3, 32, 8, 8), nn.Softmax(-1)
+        def forward(self, x):
+            tokens = self.patches(x).flatten(2).mT.unflatten(2, (4, 8)).transpose(1, 2)         # (b,heads,places,8)
+            return self.softmax(tokens @ tokens.mT) @ tokens
+    assert list(layers_of(Attention(), torch.randn(2, 3, *size))) == ['patches']
+
+@pytest.mark.parametrize('size, usable', [((7, 7), ['0', '1']), ((None, 1), ['0', '1']), ((3, 7), ['0'])])
+def test_behind_a_pooling_to_a_fixed_size(size, usable): # of 3 x 7 nobody can tell which are the rows
+    assert list(layers_of(nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(size)), torch.randn(2, 3, 64, 64))) == usable
+
 def test_the_narrow_picture_is_run_once_for_all_layers_and_only_in_doubt():
     m, x, seen = nn.Sequential(nn.Conv2d(3, 32, 2, 2), nn.Conv2d(32, 16, 2, 2), ChannelsLast()), torch.randn(2, 3, 64, 64), []
     m.register_forward_pre_hook(lambda m, inp: seen.append(tuple(inp[0].shape)))
     shapes = {'0': (2, 32, 32, 32), '1': (2, 16, 16, 16), '2': (2, 16, 16, 16)}
     assert spatial(m, shapes, x) == {'0', '1'} and seen == [(1, 3, 64, 32)]
-    assert spatial(m, {'0': (2, 8, 32, 32), '1': (2, 9), '2': (1, 8, 32, 32)}, x) == {'0'} and len(seen) == 1
+    assert spatial(m, {'0': (2, 48, 32, 32), '1': (2, 9), '2': (1, 8, 32, 32)}, x) == {'0'} and len(seen) == 1
 
 def test_layers_of_equals_a_slow_loop_and_leaves_no_trace(x):
     m = tiny().train()

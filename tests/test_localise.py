@@ -219,13 +219,41 @@ def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
     a, b = deletion(model, x, torch.randn(2, 2, 2), [0, 1]), deletion(model, x, torch.zeros(2, 2, 2), 0)
     assert model.training and all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and a.shape == b.shape == (2, 11)
     torch.testing.assert_close(b, deletion(model, x, torch.ones(2, 5, 5), 0)) # nothing to go by: the same random order
-    with pytest.raises(ValueError, match='3 maps for 2 pictures'): deletion(model, x, torch.randn(3, 2, 2), 0)
+    with pytest.raises(ValueError, match=r'expected 2 maps \(b,h,w\), got \(3, 2, 2\)'): deletion(model, x, torch.randn(3, 2, 2), 0)
     for f in deletion, insertion:
+        with pytest.raises(ValueError, match=r'expected 2 maps \(b,h,w\), got \(2, 2\)'): f(model, x, torch.randn(2, 2), 0)
+        with pytest.raises(ValueError, match='not finite'): f(model, x, torch.full((2, 2, 2), float('nan')), 0)
+        with pytest.raises(ValueError, match='x must be a float batch'): f(model, x[0], torch.randn(2, 2, 2), 0)
         with pytest.raises(ValueError, match='class 99 is out of range'): f(model, x, torch.randn(2, 2, 2), 99)
         with pytest.raises(ValueError, match='1 targets for 2 pictures'): f(model, x, torch.randn(2, 2, 2), [1])
         with pytest.raises(ValueError, match='steps must be 1 or more, got 0'): f(model, x, torch.randn(2, 2, 2), 1, steps=0)
         predicted = model.eval()(x).argmax(1)
         torch.testing.assert_close(f(model, x, maps := torch.randn(2, 2, 2)), f(model, x, maps, predicted))
+
+def test_the_curve_of_a_single_score_is_that_of_a_sigmoid():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1))
+    x, whole = torch.randn(2, 1, 4, 4), torch.rand(2, 4, 4)
+    curve = deletion(model, x, whole, 0)
+    torch.testing.assert_close(curve[:, 0], model(x)[:, 0].sigmoid().detach()); torch.testing.assert_close(curve[:, -1], model[1].bias.detach().sigmoid().expand(2))
+
+@pytest.mark.parametrize('scale', [1e-38, 1e-30, 1e30])
+def test_energy_does_not_depend_on_the_scale(scale):
+    maps, masks = torch.rand(3, 4, 4), torch.rand(3, 16, 16) > .5
+    torch.testing.assert_close(energy_inside(maps*scale, masks), energy_inside(maps, masks), rtol=1e-5, atol=0)
+
+def test_a_trimap_is_no_mask():
+    maps, trimap = torch.rand(1, 4, 4), torch.randint(1, 4, (1, 8, 8))
+    for f in pointing_game, energy_inside, iou, best_iou:
+        with pytest.raises(ValueError, match='a mask is true or false, got values from 1 to 3'): f(maps, trimap)
+    assert energy_inside(maps, (trimap != 2)*255) == energy_inside(maps, trimap != 2)
+
+def test_last_layers_of_a_network_with_maps_of_one_size():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    assert last_layers(model, torch.randn(2, 3, 16, 16)) == ['1']
+
+def test_a_study_needs_a_class_for_each_picture():
+    with pytest.raises(ValueError, match='at least one, got 3 and 2'): study(None, None, ['a', 'b', 'c'], [0, 1])
+    with pytest.raises(ValueError, match='at least one, got 0 and 0'): study(None, None, [], [])
 
 def some_questions(n=8, s=6, classes=4):
     g = torch.Generator().manual_seed(n)

@@ -50,10 +50,10 @@ def test_a_channel_without_gradient_changes_nothing_in_grad_cam_plus_plus(parts)
 
 def test_maps_of_asks_for_the_class_once_and_leaves_the_model(net, x):
     seen = []
-    handle = net.register_forward_hook(lambda *_: seen.append(1))
+    handle = net.register_forward_hook(lambda m, i, y: seen.append(len(y)))
     net.train()
     maps = maps_of(net, '1', x, [0, 1, 4])
-    assert len(seen) == 1 and list(maps) == list(METHODS) and net.training and all(p.grad is None for p in net.parameters())
+    assert seen.count(3) == 1 and list(maps) == list(METHODS) and net.training and all(p.grad is None for p in net.parameters())
     handle.remove()
     torch.testing.assert_close(maps['Grad-CAM'], grad_cam(net, '1', x, [0, 1, 4]))
     assert list(maps_of(net, '1', x, 0, ['LayerCAM'])) == ['LayerCAM']
@@ -107,6 +107,19 @@ def test_explain_takes_classes_as_grad_cam_does(net, x, target):
     said = explain(net, '1', x, target, names=list('abcde'))
     assert [e.verdict.name for e in said] == ['c', 'a', 'b']
     torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, [2, 0, 1]))
+
+@pytest.mark.parametrize('call', [lambda m, x: score_cam(m, 'm.1', x, 3), lambda m, x: maps_of(m, 'm.1', x, methods='mean activation')['mean activation'],
+                                  lambda m, x: torch.stack([e.map for e in explain(m, 'm.1', x, 3, 'Eigen-CAM')]), lambda m, x: class_activation_map(m, 'm.1', x, 3)])
+def test_methods_without_a_gradient_need_none(pooled, x, call):
+    class Model(nn.Module):
+        def __init__(self): super().__init__(); self.m, self.grad = pooled, True
+        def forward(self, x):
+            with torch.set_grad_enabled(self.grad): return self.m(x)
+    m = Model()
+    want = call(m, x)
+    m.grad = False
+    torch.testing.assert_close(call(m, x), want)
+    with pytest.raises(ValueError, match='through a gradient'): explain(m, 'm.1', x, 3)
 
 def test_explain_more_targets(net, x):
     assert [e.verdict.name for e in explain(net, '1', x, range(3))] == ['class 0', 'class 1', 'class 2']
