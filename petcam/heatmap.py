@@ -127,6 +127,7 @@ def as_mask(
     if not ((m == 0) | (m == top)).all(): raise ValueError(f'a mask is true or false, got values from {m.min()} to {top}: compare first, as in trimap != 2')
     return m > 0
 
+# %% ../nbs/07_heatmap.ipynb #c057
 def _thirds(m, dim): # the share of the sum in each third
     fine = m.repeat_interleave(3, dim)
     return [float(o.sum()/fine.sum()) for o in fine.chunk(3, dim)]

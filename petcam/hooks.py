@@ -83,6 +83,7 @@ def _checked(model):
         raise ValueError('layers cannot be watched behind torch.compile: give the model as it is without (model._orig_mod has the same weights)')
     return _hookable(model, 'the model')
 
+# %% ../nbs/06_hooks.ipynb #c045
 def find_layer(
     model:nn.Module,
     layer, # a module, or its dotted name
@@ -102,7 +103,7 @@ def name_of(model:nn.Module, layer)->str:
     "The dotted name of a module in `model`; a name stands for itself"
     return layer if isinstance(layer, str) else next((n for n, m in model.named_modules() if m is layer), repr(layer))
 
-# %% ../nbs/06_hooks.ipynb #c048
+# %% ../nbs/06_hooks.ipynb #c049
 def _ours(hook): # a model may serve other threads meanwhile; what it gives them is not for us
     me = threading.get_ident()
     return lambda *args: hook(*args) if threading.get_ident() == me else None
@@ -113,23 +114,10 @@ def _note(seen, name, layer, inp, out):
 def _shapes(model, x, seen): # fills `seen`: name -> the shape of each of its outputs; in order of use
     with as_found(_checked(model)), torch.no_grad(), ExitStack() as stack:
         for name, m in model.named_modules():
-            if not name or isinstance(m, torch.jit.ScriptModule): continue # a compiled module takes no hooks
+            if not name or isinstance(m, torch.jit.ScriptModule): continue # such a part takes no hooks
             stack.enter_context(m.register_forward_hook(_ours(partial(_note, seen, name))))
         model(x.detach().clone())
     return seen
-
-def check_batch(x):
-    "An error, unless `x` is a float batch (b,c,h,w)"
-    if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point(): return
-    got = f'{tuple(x.shape)} {x.dtype}' if isinstance(x, Tensor) else type(x).__name__
-    raise ValueError(f'x must be a float batch (b,c,h,w), got {got}; one picture needs x[None]')
-
-# %% ../nbs/06_hooks.ipynb #c050
-def _fits(h, w, x, slack): # has (h,w) the pictures' proportions, or is it square, as after some poolings?
-    return h == w or abs(h - w*x.shape[2]/x.shape[3]) <= slack
-
-def _clear(c, h, w, x): # (c,h,w), and neither (h,w,c) nor a table of attention (heads,places,places)
-    return _fits(h, w, x, 2) and not _fits(c, h, x, 1) and not (h == w > c and c <= 32)
 
 def _changed(model, part, shapes): # name -> the sides in which a part of the picture gives another shape
     seen = {}
@@ -137,6 +125,19 @@ def _changed(model, part, shapes): # name -> the sides in which a part of the pi
     except Exception: pass # it takes pictures of one size only
     same = {n: s for n, s in shapes.items() if n in seen and len(seen[n][0]) == 4}
     return {n: [i for i in (1, 2, 3) if seen[n][0][i] != s[i]] for n, s in same.items()}
+
+def check_batch(x):
+    "An error, unless `x` is a float batch (b,c,h,w)"
+    if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point(): return
+    got = f'{tuple(x.shape)} {x.dtype}' if isinstance(x, Tensor) else type(x).__name__
+    raise ValueError(f'x must be a float batch (b,c,h,w), got {got}; one picture needs x[None]')
+
+# %% ../nbs/06_hooks.ipynb #c051
+def _fits(h, w, x, slack): # has (h,w) the pictures' proportions, or is it square, as after some poolings?
+    return h == w or abs(h - w*x.shape[2]/x.shape[3]) <= slack
+
+def _clear(c, h, w, x): # (c,h,w), and neither (h,w,c) nor a table of attention (heads,places,places)
+    return _fits(h, w, x, 2) and not _fits(c, h, x, 1) and not (h == w > c and c <= 32)
 
 def spatial(
     model:nn.Module,
@@ -150,9 +151,11 @@ def spatial(
         doubtful = {n: s for n, s in shapes.items() if n not in sure}
         changed = _changed(model, part, doubtful) if doubtful else {}
         sure |= {n: sides == [side] for n, sides in changed.items() if sides}
-    for n in changed.keys() - sure.keys(): sure[n] = shapes[n][2] == shapes[n][3] != shapes[n][1] # a pooling to a fixed size
+    for n in changed.keys() - sure.keys(): # no part of the picture changes it: a square is the result of a pooling
+        sure[n] = shapes[n][2] == shapes[n][3] != shapes[n][1]
     return {n for n, (_, _, h, w) in shapes.items() if sure.get(n, _fits(h, w, x, max(2, h/4)))}
 
+# %% ../nbs/06_hooks.ipynb #c052
 def layers_of(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), what the model eats
@@ -163,7 +166,7 @@ def layers_of(
     usable = spatial(model, once, x)
     return {n: tuple(s[1:]) for n, s in once.items() if n in usable}
 
-# %% ../nbs/06_hooks.ipynb #c059
+# %% ../nbs/06_hooks.ipynb #c061
 def play_channels(
     model:nn.Module,
     layer, # a module, or its dotted name; it gives (1,c,h,w)
@@ -189,7 +192,7 @@ def play_channels(
         return beside(boxed, *shades, titles=['its highest cell', f'channel {k}', f'peaks of the {min(most, c)} strongest']), said
     return play(draw, channel=(0, c-1), strongest_first=True)
 
-# %% ../nbs/06_hooks.ipynb #c084
+# %% ../nbs/06_hooks.ipynb #c086
 def _keep(kept, cut, layer, inp, out):
     out = _tensor(layer, out)
     if cut or not out.requires_grad: out = out.detach()
@@ -207,7 +210,7 @@ def watch(
     kept = []
     with layer.register_forward_hook(_ours(partial(_keep, kept, cut))): yield kept
 
-# %% ../nbs/06_hooks.ipynb #c091
+# %% ../nbs/06_hooks.ipynb #c093
 @contextmanager
 def record_from(
     layers, # modules; `watch` them inside this block

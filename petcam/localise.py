@@ -459,6 +459,10 @@ def _progress(parts, what): # a line on a terminal, nothing elsewhere
     if show: print('\r' + 40*' ' + '\r', end='', flush=True)
 
 # %% ../nbs/10_localise.ipynb #c101
+def _pets(files, ks): # (picture, class number) each
+    if not len(files) or len(files) != len(ks): raise ValueError(f'expected as many pictures as class numbers, and at least one, got {len(files)} and {len(ks)}')
+    return [(f, int(k)) for f, k in zip(files, ks)]
+
 def _parts(some, n): return [list(some[i:i+n]) for i in range(0, len(some), n)]
 
 def _four_known(model, data, pool, n, seed, bs): # at most n fours of pictures that the model is sure of
@@ -493,11 +497,9 @@ def study(
     bs:int=16,
 )->Study:
     "All games, methods and controls"
-    if not len(files) or len(files) != len(ks): raise ValueError(f'expected as many pictures as class numbers, and at least one, got {len(files)} and {len(ks)}')
-    pets, values = [(f, int(k)) for f, k in zip(files, ks)], {}
+    pets, values = _pets(files, ks), {}
     first, model = singles(data, *zip(*pets[:bs]), masks=False).xb, copy.deepcopy(model).requires_grad_(False)
-    layers = [layers] if isinstance(layers, str) else layers or last_layers(model, first)
-    blank = randomised(model, first, seed)
+    layers, blank = [layers] if isinstance(layers, str) else layers or last_layers(model, first), randomised(model, first, seed)
     for layer in layers: find_layer(model, layer)
     for game, player, parts, make in _games(model, data, pets, pool or pets, pairs, curves, seed, bs):
         for i, part in enumerate(_progress(parts, game)):
