@@ -80,8 +80,8 @@ def _outputs(model, layers, kept, x): # the single (b,c,h,w) output that each la
     usable = spatial(model, {n: o[0].shape for n, o in zip(names, kept) if len(o) == 1}, x)
     for n, o in zip(names, kept):
         if n in usable: continue
-        usable = ', '.join(list(layers_of(model, x))[-4:]) or 'none'
-        raise ValueError(f'layer {n!r} {_why_not(o, x)}; the last usable layers are {usable}')
+        last = ', '.join(list(layers_of(model, x))[-4:]) or 'none'
+        raise ValueError(f'layer {n!r} {_why_not(o, x)}; the last usable layers are {last}')
     return [o for o, in kept]
 
 # %% ../nbs/08_gradcam.ipynb #c041
