@@ -57,7 +57,7 @@ def _grid(map): # one map, on the CPU
 
 # %% ../nbs/07_heatmap.ipynb #c037
 def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest value, highest value
-    if limit is not None and not 0 < limit < float('inf'): raise ValueError(f'limit must be a number above 0, got {limit}')
+    if limit is not None and not 0 <= limit < float('inf'): raise ValueError(f'limit must be a number from 0, got {limit}')
     top = float(m.abs().max() if limit is None else limit) or 1.
     if signed is None: signed = bool(m.min() < -1e-6*top) # less is rounding
     if signed: return True, matplotlib.colormaps[cmap or 'RdBu_r'], -top, top
