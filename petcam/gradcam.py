@@ -55,7 +55,7 @@ def asked_classes(
 
 # %% ../nbs/08_gradcam.ipynb #c035
 def _score(y, target, b, names): # what to raise, summed over pictures
-    s = target(y) if callable(target) else _logits(y)[range(b), asked_classes(y, target, names)]
+    s = target(y) if callable(target) else y[range(b), asked_classes(y, target, names)]
     if isinstance(s, Tensor) and s.numel() == b: return s.sum()
     got = tuple(s.shape) if isinstance(s, Tensor) else repr(s)
     raise ValueError(f'target must give one number for each of the {b} pictures, got {got}')

@@ -119,13 +119,6 @@ def _shapes(model, x, seen): # fills `seen`: name -> the shape of each of its ou
         model(x.detach().clone())
     return seen
 
-def _changed(model, part, shapes): # name -> the sides in which a part of the picture gives another shape
-    seen = {}
-    try: _shapes(model, part, seen)
-    except Exception: pass # it takes pictures of one size only
-    same = {n: s for n, s in shapes.items() if n in seen and len(seen[n][0]) == 4}
-    return {n: [i for i in (1, 2, 3) if seen[n][0][i] != s[i]] for n, s in same.items()}
-
 def check_batch(x):
     "An error, unless `x` is a float batch (b,c,h,w)"
     if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point(): return
@@ -139,6 +132,14 @@ def _fits(h, w, x, slack): # has (h,w) the pictures' proportions, or is it squar
 def _clear(c, h, w, x): # (c,h,w), and neither (h,w,c) nor a table of attention (heads,places,places)
     return _fits(h, w, x, 2) and not _fits(c, h, x, 1) and not (h == w > c and c <= 32)
 
+def _changed(model, part, shapes): # name -> the sides in which a part of the picture gives another shape
+    seen = {}
+    try: _shapes(model, part, seen)
+    except Exception: pass # it takes pictures of one size only
+    same = {n: s for n, s in shapes.items() if n in seen and len(seen[n][0]) == 4}
+    return {n: [i for i in (1, 2, 3) if seen[n][0][i] != s[i]] for n, s in same.items()}
+
+# %% ../nbs/06_hooks.ipynb #c052
 def spatial(
     model:nn.Module,
     shapes:dict, # name -> the shape of a layer's output
@@ -155,7 +156,7 @@ def spatial(
         sure[n] = shapes[n][2] == shapes[n][3] != shapes[n][1]
     return {n for n, (_, _, h, w) in shapes.items() if sure.get(n, _fits(h, w, x, max(2, h/4)))}
 
-# %% ../nbs/06_hooks.ipynb #c052
+# %% ../nbs/06_hooks.ipynb #c053
 def layers_of(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), what the model eats
@@ -166,7 +167,7 @@ def layers_of(
     usable = spatial(model, once, x)
     return {n: tuple(s[1:]) for n, s in once.items() if n in usable}
 
-# %% ../nbs/06_hooks.ipynb #c061
+# %% ../nbs/06_hooks.ipynb #c062
 def play_channels(
     model:nn.Module,
     layer, # a module, or its dotted name; it gives (1,c,h,w)
@@ -192,7 +193,7 @@ def play_channels(
         return beside(boxed, *shades, titles=['its highest cell', f'channel {k}', f'peaks of the {min(most, c)} strongest']), said
     return play(draw, channel=(0, c-1), strongest_first=True)
 
-# %% ../nbs/06_hooks.ipynb #c086
+# %% ../nbs/06_hooks.ipynb #c087
 def _keep(kept, cut, layer, inp, out):
     out = _tensor(layer, out)
     if cut or not out.requires_grad: out = out.detach()
@@ -210,7 +211,7 @@ def watch(
     kept = []
     with layer.register_forward_hook(_ours(partial(_keep, kept, cut))): yield kept
 
-# %% ../nbs/06_hooks.ipynb #c093
+# %% ../nbs/06_hooks.ipynb #c094
 @contextmanager
 def record_from(
     layers, # modules; `watch` them inside this block

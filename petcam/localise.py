@@ -360,22 +360,22 @@ def _ranks(maps, size): # (b,1,h,w): 0 for the most important pixel
     return torch.empty_like(order).scatter_(1, order, places).view(-1, 1, *size)
 
 def _blurred(x, width=.05): # by a Gaussian of this share of the side
-    check_batch(x)
     bell = lambda d: torch.exp(-.5*(d[:, None] - d)**2/(width*len(d))**2)
     down, along = (bell(torch.arange(n, device=x.device, dtype=x.dtype)) for n in x.shape[2:])
     return down/down.sum(1, keepdim=True) @ x @ (along/along.sum(1, keepdim=True)).T
 
 @torch.no_grad()
-def _curve(model, before, after, maps, target, steps, whole): # probability of the class while `after` takes over
-    check_batch(before)
-    maps = torch.as_tensor(maps).to(before.device)
-    if maps.dim() != 3 or len(maps) != len(before): raise ValueError(f'expected {len(before)} maps (b,h,w), got {tuple(maps.shape)}')
+def _curve(model, x, maps, target, steps, blank, coming): # probability of the class while the pixels of `x` go, or come, and `blank(x)` is the rest
+    check_batch(x)
+    maps = torch.as_tensor(maps).to(x.device)
+    if maps.dim() != 3 or len(maps) != len(x): raise ValueError(f'expected {len(x)} maps (b,h,w), got {tuple(maps.shape)}')
     if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
     if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
-    ranks, n = _ranks(maps, before.shape[2:]), before[0, 0].numel()
+    ranks, n = _ranks(maps, x.shape[2:]), x[0, 0].numel()
+    before, after = (blank(x), x) if coming else (x, blank(x))
     with as_found(model):
         ys = [model(torch.where(ranks < n*i/steps, after, before)) for i in range(steps + 1)]
-    ks = asked_classes(ys[whole], target)
+    ks = asked_classes(ys[-1 if coming else 0], target)
     return torch.stack([probabilities(y)[range(len(y)), ks] for y in ys], 1).cpu()
 
 # %% ../nbs/10_localise.ipynb #c090
@@ -387,7 +387,7 @@ def deletion(
     steps:int=10, # the pixels go in so many parts
 )->Tensor: # (b,steps+1) probability of the class
     "What is left of the class while its pixels turn grey, the most important first"
-    return _curve(model, x, torch.zeros_like(x), maps, target, steps, whole=0)
+    return _curve(model, x, maps, target, steps, torch.zeros_like, coming=False)
 
 def insertion(
     model:nn.Module,
@@ -397,7 +397,7 @@ def insertion(
     steps:int=10, # the pixels come in so many parts
 )->Tensor: # (b,steps+1) probability of the class
     "What appears of the class while its pixels come into focus, the most important first"
-    return _curve(model, _blurred(x), x, maps, target, steps, whole=-1)
+    return _curve(model, x, maps, target, steps, _blurred, coming=True)
 
 def area(
     curves:Tensor, # (b,steps+1)

@@ -73,21 +73,21 @@ def maps_of(model:nn.Module, layer, x:Tensor, target=None, # as for `grad_cam`
     with torch.autocast(a.device.type, enabled=False): return {m: f(a, g) for m, f in found.items()}
 
 # %% ../nbs/08b_relatives.ipynb #c030
-def _full(o, like): return None if o is None else o.detach().to(like)
+def _as(o, like): return None if o is None else o.detach().to(like)
 
 def _is_last(linear, a, y): # does it turn the mean activations into the scores?
-    if linear is None or linear.in_features != a.shape[1] or linear.out_features != y.shape[1]: return False
+    if (linear.in_features, linear.out_features) != (a.shape[1], y.shape[1]): return False
     near = max(1e-3, 4*torch.finfo(y.dtype).eps) # 16 bits are coarse
-    by_hand = F.linear(a.mean((2, 3)), _full(linear.weight, a), _full(linear.bias, a))
+    by_hand = F.linear(a.mean((2, 3)), _as(linear.weight, a), _as(linear.bias, a))
     return torch.allclose(by_hand, y.to(a), rtol=near, atol=near)
 
 def class_activation_map(model:nn.Module, layer, x:Tensor, target=None, names=None, # a class, or one for each picture
                         )->Tensor: # (b,h,w), signed
     "The channels of `layer`, weighted as the last linear layer weighs them (CAM, arXiv 1512.04150)"
     a, y = activation(model, layer, x)
-    ks, last = asked_classes(y, target, names), next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
+    ks, linears = asked_classes(y, target, names), [m for m in model.modules() if isinstance(m, nn.Linear)]
     with torch.autocast(a.device.type, enabled=False):
-        if _is_last(last, a, y): return torch.einsum('bc,bcij->bij', _full(last.weight, a)[ks], a)
+        if linears and _is_last(linears[-1], a, y): return torch.einsum('bc,bcij->bij', _as(linears[-1].weight, a)[ks], a)
     raise ValueError(f'CAM needs average pooling and one linear layer behind {layer!r}, and {type(model).__name__} has something else there')
 
 # %% ../nbs/08b_relatives.ipynb #c038
@@ -122,7 +122,7 @@ def explain(model:nn.Module, layer, x:Tensor, target=None, method='Grad-CAM', na
     "The map of each picture with everything that one has to know about it; arguments as for `grad_cam`"
     found, name = _method(method), name_of(model, layer)
     a, g, y = _parts(model, layer, x, target, names, [method])
-    ks = [None]*len(x) if callable(target) else asked_classes(y, target, names)
-    said = [None if k is None else verdict(yi, k, names) for yi, k in zip(y if isinstance(y, Tensor) else ks, ks)]
+    if callable(target): said = [None]*len(x)
+    else: said = [verdict(yi, k, names) for yi, k in zip(y, asked_classes(y, target, names))]
     with torch.autocast(a.device.type, enabled=False): maps = found(a, g)
     return [Explanation(m, method, name, v) for m, v in zip(maps, said)]

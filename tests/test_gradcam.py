@@ -190,7 +190,7 @@ def test_a_method_that_gives_no_maps_is_refused(tiny, method, got):
 
 def test_yes_or_no_is_no_class(tiny, x):
     for target in True, torch.tensor([True, False]):
-        with pytest.raises(TypeError, match='a class is a whole number or a name, got (True|None)'): grad_cam(tiny, '1', x, target)
+        with pytest.raises(TypeError, match='a class is a whole number or a name, got True'): grad_cam(tiny, '1', x, target)
 
 def test_activation_needs_no_gradient_and_leaves_no_trace(tiny, x):
     class Without(nn.Module):

@@ -223,7 +223,8 @@ def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
     for f in deletion, insertion:
         with pytest.raises(ValueError, match=r'expected 2 maps \(b,h,w\), got \(2, 2\)'): f(model, x, torch.randn(2, 2), 0)
         with pytest.raises(ValueError, match='not finite'): f(model, x, torch.full((2, 2, 2), float('nan')), 0)
-        with pytest.raises(ValueError, match='x must be a float batch'): f(model, x[0], torch.randn(2, 2, 2), 0)
+        for no_batch in x[0], None:
+            with pytest.raises(ValueError, match='x must be a float batch'): f(model, no_batch, torch.randn(2, 2, 2), 0)
         with pytest.raises(ValueError, match='class 99 is out of range'): f(model, x, torch.randn(2, 2, 2), 99)
         with pytest.raises(ValueError, match='1 targets for 2 pictures'): f(model, x, torch.randn(2, 2, 2), [1])
         with pytest.raises(ValueError, match='steps must be 1 or more, got 0'): f(model, x, torch.randn(2, 2, 2), 1, steps=0)
