@@ -1,8 +1,8 @@
-"""What a step of the explorer costs, from the new value of a widget to the new picture; and how large its page is.
+"""What a step of the explorer costs, from the new value of a widget to the new image; and how large its page is.
 
     python benchmarks/explorer.py [--arch resnet34] [--size 352] [--steps 200]
 
-Medians and 95th percentiles in milliseconds; random weights and a random picture, 37 classes. "First" is a step to maps that were not there.
+Medians and 95th percentiles in milliseconds; random weights and a random image, 37 classes. "First" is a step to maps that were not there.
 """
 import argparse, os, tempfile, time
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -22,13 +22,13 @@ if __name__ == '__main__':
     a = p.parse_args()
     torch.manual_seed(0)
     model = torchvision.models.get_model(a.arch, num_classes=37).eval()
-    pictures, rng = list(torch.rand(4, 3, a.size, a.size)), np.random.default_rng(0)
-    e = CamExplorer(model, pictures)
+    images, rng = list(torch.rand(4, 3, a.size, a.size)), np.random.default_rng(0)
+    e = CamExplorer(model, images)
     with torch.no_grad(): forward = [(time.perf_counter(), model(e.store.item(0)[0]), time.perf_counter()) for _ in range(15)]
     print(f'{a.arch}, {a.size} px; layers {e.store.shapes}\n\n| step | median ms | 95th percentile | steps |\n| --- | --- | --- | --- |')
     told('(a forward pass)', [1e3*(end - start) for start, _, end in forward])
     for layer in e.store.layers: # each in an explorer of its own, so that nothing is known
-        told(f'layer {layer}, first', [step(CamExplorer(model, pictures[0], layer=next(o for o in e.store.layers if o != layer)).layer_slider, layer) for _ in range(5)])
+        told(f'layer {layer}, first', [step(CamExplorer(model, images[0], layer=next(o for o in e.store.layers if o != layer)).layer_slider, layer) for _ in range(5)])
     for layer in e.store.layers:
         e.layer = layer
         e.look_ahead()
@@ -37,5 +37,5 @@ if __name__ == '__main__':
     told('method', [step(e.method_menu, o) for o in rng.choice(['Grad-CAM', 'HiResCAM', 'LayerCAM', 'Grad-CAM++'], a.steps).tolist()])
     told('opacity', [step(e.alpha_slider, o) for o in rng.random(a.steps).round(2).tolist()])
     with tempfile.TemporaryDirectory() as folder:
-        one, four = (explorer_html(model, pictures[:n], f'{folder}/{n}.html').stat().st_size/1e3 for n in (1, 4))
-    print(f'\na page with one picture: {one:.0f} kB; each further picture {(four - one)/3:.0f} kB')
+        one, four = (explorer_html(model, images[:n], f'{folder}/{n}.html').stat().st_size/1e3 for n in (1, 4))
+    print(f'\na page with one image: {one:.0f} kB; each further image {(four - one)/3:.0f} kB')

@@ -3,7 +3,7 @@
     pip install grad-cam==1.5.7 torchcam==0.5.0 captum==0.9.0
     python benchmarks/maps.py [--arch resnet34] [--sizes 224,352] [--rounds 9] [--precision fp32] [--libraries petcam,torchcam]
 
-One picture, 37 classes. Times are medians, in forward passes of the same network under `no_grad` in the same process and precision
+One image, 37 classes. Times are medians, in forward passes of the same network under `no_grad` in the same process and precision
 (milliseconds in brackets, with the spread from the first to the third quartile); memory is what the process needs beyond a forward pass.
 """
 import argparse, json, os, resource, statistics, subprocess, sys, time

@@ -3,8 +3,8 @@
     pip install fastai==2.8.12
     python benchmarks/training.py --data PETS --arch mobilenet_v2 --weights FILE [--bs 16] [--seeds 0,1,2] [--epochs 3,2,2]
 
-Same photographs, split, weights, batch size, sizes, augmentation and rates. Each run has a process of its own. A library's pictures
-per second are its training pictures over the time of a whole epoch, validation included: the median of the unfrozen epochs at a size.
+Same photographs, split, weights, batch size, sizes, augmentation and rates. Each run has a process of its own. A library's images
+per second are its training images over the time of a whole epoch, validation included: the median of the unfrozen epochs at a size.
 """
 import argparse, json, os, statistics, subprocess, sys, time
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -80,7 +80,7 @@ def table(results):
     print('\n| | ' + ' | '.join(results) + ' | petcam / fastai |\n' + '| --- '*(len(results)+2) + '|')
     for size in sorted({o['size'] for runs in results.values() for run in runs for o in run if not o['frozen']}):
         rate = {k: statistics.median(o['n']/s for run in runs for o in run if o['size'] == size and not o['frozen'] for s in o['seconds']) for k, runs in results.items()}
-        print(f'| {size} px, pictures/s | ' + ' | '.join(f'{v:.1f}' for v in rate.values()) + f" | {rate['petcam']/rate['fastai']:.2f} |")
+        print(f'| {size} px, images/s | ' + ' | '.join(f'{v:.1f}' for v in rate.values()) + f" | {rate['petcam']/rate['fastai']:.2f} |")
     for i in range(3):
         print(f'| error after stage {i+1} | ' + ' | '.join(spread([run[i]['error'] for run in runs]) for runs in results.values()) + ' | |')
 

@@ -55,11 +55,11 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     _try_sizes(learn, stages)
     facts = _facts(learn, pets, seed)
     print('\n'.join(f"{name}: {value}" for name, value in facts))
-    plan = dict(learn.about, bs=bs, seed=seed, precision=learn.precision, pictures=len(pets.files), stages=str(stages))
+    plan = dict(learn.about, bs=bs, seed=seed, precision=learn.precision, images=len(pets.files), stages=str(stages))
     runs = [Run.of(stage.name, stage.size, learn) for stage in run_stages(learn, stages, plan=plan, resume=resume)]
     facts.append(('time', f"{time.monotonic()-start:.0f} s"))
     path = write_report(out/'report.html', learn, runs, facts)
-    print(f"\nerror of the three stages: {', '.join(f'{r.rows[-1][3]:.1%}' for r in runs)} of {len(learn.data.valid_ds)} pictures ({pets.kind})")
+    print(f"\nerror of the three stages: {', '.join(f'{r.rows[-1][3]:.1%}' for r in runs)} of {len(learn.data.valid_ds)} images ({pets.kind})")
     print(f"wrote {path} and the trained network {learn.path(stages[-1].name)}")
     return path
 
@@ -69,70 +69,71 @@ def _try_sizes(learn, stages): # before an hour of work, not after it
     for size in sorted({s.size for s in stages}):
         try:
             with torch.no_grad(): learn.model.eval()(torch.zeros(2, 3, size, size, device=learn.data.device))
-        except RuntimeError as e: raise Usage(f"{learn.about['arch']} cannot take pictures of {size} pixels ({str(e).splitlines()[0]})") from None
+        except RuntimeError as e: raise Usage(f"{learn.about['arch']} cannot take images of {size} pixels ({str(e).splitlines()[0]})") from None
 
 def _facts(learn, pets, seed):
     import torch, torchvision, petcam
     d = learn.data
-    return [('pictures', f"{len(d.train_ds)} to train, {len(d.valid_ds)} to validate, {d.c} classes; {pets}"),
+    return [('images', f"{len(d.train_ds)} to train, {len(d.valid_ds)} to validate, {d.c} classes; {pets}"),
             ('network', f"{learn.about['arch']}, weights {learn.about['weights']}"),
-            ('batch', f"{d.bs}, on {d.device}{f' in {learn.team.num_processes} processes' if learn.team else ''} with {torch.get_num_threads()} threads in {learn.precision}, seed {seed}"),
+            ('batch', f"{d.bs}, on {d.device}{f' in {learn.accelerator.num_processes} processes' if learn.accelerator else ''} with {torch.get_num_threads()} threads in {learn.precision}, seed {seed}"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}")]
 
 # %% ../nbs/13_cli.ipynb #c016
 def load_trained(path):
     "The network in a file that a learner has saved, and what the file says about it"
     from petcam.head import create_cnn
-    from petcam.onecycle import fit_state, read_checkpoint
+    from petcam.onecycle import load_matching, read_checkpoint
     state = read_checkpoint(path)
     about = state.get('about', {})
     if not {'arch','classes','size'} <= about.keys(): raise ValueError(f"{path} does not say what network it holds; expected a file that `petcam run` has written")
     model = create_cnn(about['arch'], len(about['classes']), about.get('bn_final', True))
-    fit_state(model, state['model'], path)
+    load_matching(model, state['model'], path)
     return model.eval(), about
 
 # %% ../nbs/13_cli.ipynb #c017
-def _look(net, about, picture, asked, layer, method): # what is drawn, what is said, the name of the class
+def _look(net, about, image, asked, layer, method): # what is drawn, what is said, the name of the class
     from PIL import Image
     from petcam.augment import get_transforms
     from petcam.data import as_tensor, denormalize, normalize
     from petcam.heatmap import overlay
-    from petcam.relatives import explain
-    x = normalize(get_transforms()[1](as_tensor(picture, 2*about['size']), about['size']))[None]
+    from petcam.methods import explain
+    x = normalize(get_transforms()[1](as_tensor(image, 2*about['size']), about['size']))[None]
     seen, = explain(net, layer, x, asked, method, about['classes'])
-    return Image.fromarray(overlay(denormalize(x)[0], seen.map, signed=True)), f"{picture}: {seen}", seen.verdict.name
+    return Image.fromarray(overlay(denormalize(x)[0], seen.map, signed=True)), f"{image}: {seen}", seen.verdict.name
 
 # %% ../nbs/13_cli.ipynb #c018
-def cam(pictures, model='build/models/stage-3.pth', cls=None, layer='0', method='Grad-CAM', out=None)->list[Path]: # the pictures written
-    "Draw where `model` sees class `cls` in each picture: what `petcam cam` does"
+def cam(images, model='build/models/stage-3.pth', cls=None, layer='0', method='Grad-CAM', out=None)->list[Path]: # the images written
+    "Draw where `model` sees class `cls` in each image: what `petcam cam` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     from PIL import Image
-    from petcam.data import BadPicture, index_of, write_beside
+    from petcam.data import BadImage, atomic_write
+    from petcam.engine.lookup import index_of
     format = Image.registered_extensions().get((Path(out or '').suffix or '.png').lower())
-    if format is None: raise Usage(f"--out {out}: expected the name of a picture, such as map.png, or a folder")
+    if format is None: raise Usage(f"--out {out}: expected the name of an image, such as map.png, or a folder")
     net, about = load_trained(model)
     asked = None if cls is None else index_of(int(cls) if cls.isdigit() else cls, about['classes'])
     if about.get('kind') == 'toy': print("this network has learnt from toy pets, drawings; what it says of photographs means little")
     written, bad = [], []
-    for picture in pictures:
-        try: drawn, said, name = _look(net, about, picture, asked, layer, method)
-        except BadPicture as e: bad.append(str(e)); continue
-        path = _target(out, picture, name, len(pictures))
+    for image in images:
+        try: drawn, said, name = _look(net, about, image, asked, layer, method)
+        except BadImage as e: bad.append(str(e)); continue
+        path = _target(out, image, name, len(images))
         if path in written: path = path.with_stem(f'{path.stem}-{len(written)+1}')   # the same name from another folder
         writable_folder(path.parent)
-        written.append(write_beside(path, lambda aside: drawn.save(aside, format)))
+        written.append(atomic_write(path, lambda aside: drawn.save(aside, format)))
         print(f"{said}\n  wrote {path}")
-    if bad: raise BadPicture('; '.join(bad))
+    if bad: raise BadImage('; '.join(bad))
     return written
 
 # %% ../nbs/13_cli.ipynb #c019
-def _target(out, picture, name, n):
-    default = f"{Path(picture).stem}-{name}.png"
+def _target(out, image, name, n):
+    default = f"{Path(image).stem}-{name}.png"
     if out is None: return Path(default)
     return Path(out)/default if n > 1 or Path(out).is_dir() or not Path(out).suffix else Path(out)
 
 # %% ../nbs/13_cli.ipynb #c026
-def _to_score(about, data, n, split, seed): # the pictures with a trimap, their classes, all pictures with theirs, the data in the network's terms
+def _to_score(about, data, n, split, seed): # the images with a trimap, their classes, all images with theirs, the data in the network's terms
     import numpy as np
     from dataclasses import replace
     from petcam.data import get_data
@@ -141,11 +142,11 @@ def _to_score(about, data, n, split, seed): # the pictures with a trimap, their 
     have = {f.stem for f in d.pets.trimaps.iterdir()} if d.pets.trimaps else set()
     every = sorted((f, d.classes[y]) for s in sets for f, y in zip(s.files, s.y))
     pairs = [(f, name) for f, name in every if f.stem in have]
-    if not pairs: raise Usage(f"{d.pets.images}: none of the {len(every)} pictures has a trimap (expected as annotations/trimaps/NAME.png)")
+    if not pairs: raise Usage(f"{d.pets.images}: none of the {len(every)} images has a trimap (expected as annotations/trimaps/NAME.png)")
     strange = sorted({name for _, name in pairs} - set(about['classes']))
     if strange: raise Usage(f"the network does not know {', '.join(strange[:5])}; it has learnt {len(about['classes'])} classes, such as {', '.join(about['classes'][:3])}")
     pairs = [pairs[i] for i in sorted(np.random.default_rng(seed).permutation(len(pairs))[:n])]
-    if len(pairs) < 2: raise Usage("one picture is too few to say how sure a mean is; expected two or more")
+    if len(pairs) < 2: raise Usage("one image is too few to say how sure a mean is; expected two or more")
     number = {name: k for k, name in enumerate(about['classes'])}
     pool = [(f, number[name]) for f, name in every if name in number]
     return [f for f, _ in pairs], [number[name] for _, name in pairs], pool, replace(d, classes=about['classes'])
@@ -153,16 +154,16 @@ def _to_score(about, data, n, split, seed): # the pictures with a trimap, their 
 # %% ../nbs/13_cli.ipynb #c028
 def _localise_facts(model, about, d, files, split, seed, curves):
     import petcam, torch
-    seen = 'validation pictures only, as `petcam run` splits this folder' if split == 'valid' else 'training pictures are among them, if the network is of this folder'
-    return [('pictures', f"{len(files)} with trimaps, of {d.pets}; {seen}"), ('network', f"{model}: {about['arch']}, {about['size']} px, learnt from {about.get('kind', 'unknown')} pets"),
-            ('seed', f"{seed}; insertion and deletion for {min(curves, len(files))} pictures, in 10 steps"), ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}")]
+    seen = 'validation images only, as `petcam run` splits this folder' if split == 'valid' else 'training images are among them, if the network is of this folder'
+    return [('images', f"{len(files)} with trimaps, of {d.pets}; {seen}"), ('network', f"{model}: {about['arch']}, {about['size']} px, learnt from {about.get('kind', 'unknown')} pets"),
+            ('seed', f"{seed}; insertion and deletion for {min(curves, len(files))} images, in 10 steps"), ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}")]
 
 def localise(model='build/models/stage-3.pth', data=None, n=None, layers=None, out='build', split='all', size=None, curves=100, seed=0)->Path: # the page
     "Score heatmaps against the trimaps, with all controls: what `petcam localise` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     from petcam.hooks import find_layer
     from petcam.localise import markdown, study, study_html, tables, write_rows
-    from petcam.data import write_beside
+    from petcam.data import atomic_write
     out, (net, about) = writable_folder(out), load_trained(model)
     for layer in layers or (): find_layer(net, layer)
     about = dict(about, size=size or about['size'])
@@ -171,15 +172,15 @@ def localise(model='build/models/stage-3.pth', data=None, n=None, layers=None, o
     print('\n'.join(f"{name}: {value}" for name, value in facts))
     if about.get('kind', d.kind) != d.kind: print(f"the network has learnt from {about['kind']} pets, and these are {d.kind} ones; the numbers mean little")
     result = study(net, d, files, ks, layers, pool, pairs=len(files) if d.kind == 'toy' else 0, curves=curves, seed=seed)
-    for title, table in tables(result.rows).items(): print(f"\n{title} ({d.kind}; in percent; in brackets the number of pictures)\n\n{markdown(*table)}")
+    for title, table in tables(result.rows).items(): print(f"\n{title} ({d.kind}; in percent; in brackets the number of images)\n\n{markdown(*table)}")
     page = study_html(net, d, files, ks, result, facts)
-    path = write_beside(out/'localise.html', lambda aside: Path(aside).write_text(page, encoding='utf-8'))
+    path = atomic_write(out/'localise.html', lambda aside: Path(aside).write_text(page, encoding='utf-8'))
     print(f"\nwrote {path} and {write_rows(out/'localise.csv', result.rows)}")
     return path
 
 # %% ../nbs/13_cli.ipynb #c030
 def data(path=None, download=False):
-    "Say which pictures are used, or download the real ones: what `petcam data` does"
+    "Say which images are used, or download the real ones: what `petcam data` does"
     from petcam.data import download_pets, find_pets, labelled
     if download: path = download_pets(path)
     pets = find_pets(path)
@@ -204,11 +205,11 @@ def lab(folder='petcam-lessons', start=True):
 
 # %% ../nbs/13_cli.ipynb #c033
 def _run_options(c):
-    c.add_argument('--data', metavar='PATH', help='a folder of pictures named like pug_12.jpg (default: what `petcam data` finds)')
+    c.add_argument('--data', metavar='PATH', help='a folder of images named like pug_12.jpg (default: what `petcam data` finds)')
     c.add_argument('--arch', metavar='NAME', help='a torchvision model (default: resnet34, or a small one for toy pets)')
     c.add_argument('--weights', default='auto', metavar='imagenet|toy|none|PATH', help='where training starts (default: what suits the data)')
-    c.add_argument('--size', type=_positive, help='side of the large pictures of stage three, in pixels')
-    c.add_argument('--bs', type=_positive, default=16, help='pictures in a batch (default: 16)')
+    c.add_argument('--size', type=_positive, help='side of the large images of stage three, in pixels')
+    c.add_argument('--bs', type=_positive, default=16, help='images in a batch (default: 16)')
     c.add_argument('--epochs', type=_epochs, metavar='N[,N,N]', help='epochs of each stage (default: 3,2,2 for photographs)')
     c.add_argument('--out', default='build', metavar='DIR', help='where the report and the network go (default: build)')
     c.add_argument('--seed', type=int, default=0, help='for all random numbers (default: 0)')
@@ -220,12 +221,12 @@ def _layers(text): return [o.strip() for o in text.split(',') if o.strip()]
 
 def _localise_options(c):
     c.add_argument('--model', default='build/models/stage-3.pth', metavar='FILE', help='what `petcam run` has trained')
-    c.add_argument('--data', metavar='PATH', help='a folder of pictures with trimaps (default: what `petcam data` finds)')
-    c.add_argument('--n', type=_positive, metavar='N', help='so many pictures, by chance (default: all with a trimap)')
+    c.add_argument('--data', metavar='PATH', help='a folder of images with trimaps (default: what `petcam data` finds)')
+    c.add_argument('--n', type=_positive, metavar='N', help='so many images, by chance (default: all with a trimap)')
     c.add_argument('--split', default='all', choices=['all','valid'], help='valid: only those that the network was not trained on (default: all)')
     c.add_argument('--layers', type=_layers, metavar='NAME[,NAME]', help='the layers to look at (default: the last, and the last with a larger map)')
-    c.add_argument('--size', type=_positive, help='side of the pictures in pixels (default: what the network was trained with last)')
-    c.add_argument('--curves', type=_positive, default=100, metavar='N', help='insertion and deletion for so many pictures (default: 100)')
+    c.add_argument('--size', type=_positive, help='side of the images in pixels (default: what the network was trained with last)')
+    c.add_argument('--curves', type=_positive, default=100, metavar='N', help='insertion and deletion for so many images (default: 100)')
     c.add_argument('--out', default='build', metavar='DIR', help='where localise.csv and localise.html go (default: build)')
     c.add_argument('--seed', type=int, default=0, help='for all random numbers (default: 0)')
 
@@ -235,14 +236,14 @@ def _parser():
     subs = p.add_subparsers(dest='command', required=True, metavar='run|cam|data|lab|localise')
     command = lambda name, text, example: subs.add_parser(name, help=text, description=text, epilog=f'example: {example}')
     _run_options(command('run', "train the lesson's three stages and write report.html", 'petcam run --data ~/pets --arch resnet34 --bs 16'))
-    c = command('cam', 'draw where a trained network sees a class in pictures', 'petcam cam cat.jpg --class Abyssinian --out map.png')
-    c.add_argument('pictures', nargs='+', metavar='PICTURE')
+    c = command('cam', 'draw where a trained network sees a class in images', 'petcam cam cat.jpg --class Abyssinian --out map.png')
+    c.add_argument('images', nargs='+', metavar='IMAGE')
     c.add_argument('--class', dest='cls', metavar='NAME', help='the class to look for (default: what the network says)')
     c.add_argument('--layer', default='0', metavar='NAME', help='the layer to look at (default: 0, the whole body)')
     c.add_argument('--method', default='Grad-CAM', metavar='NAME', help="or HiResCAM, Grad-CAM++, LayerCAM, Eigen-CAM, 'mean activation' (default: Grad-CAM)")
     c.add_argument('--model', default='build/models/stage-3.pth', metavar='FILE', help='what `petcam run` has trained')
-    c.add_argument('--out', metavar='FILE', help='the PNG to write, or a folder (default: PICTURE-CLASS.png here)')
-    c = command('data', 'say which pictures are used, and get the real ones', 'petcam data --download')
+    c.add_argument('--out', metavar='FILE', help='the PNG to write, or a folder (default: IMAGE-CLASS.png here)')
+    c = command('data', 'say which images are used, and get the real ones', 'petcam data --download')
     c.add_argument('path', nargs='?', help='a folder to look at, or to download into')
     c.add_argument('--download', action='store_true', help='download the Oxford-IIIT Pet dataset (800 MB)')
     _localise_options(command('localise', 'measure how well heatmaps find the animals, against the trimaps', 'petcam localise --model build/models/stage-3.pth --data ~/pets'))

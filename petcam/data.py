@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'LABEL', 'HOW_TO_GET_REAL_ONES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'LESSON_TFMS', 'PETS_URL', 'ARCHIVES',
-           'BadPicture', 'load_picture', 'as_tensor', 'is_whole', 'list_pictures', 'cache_dir', 'find_folder', 'Pets',
+           'BadImage', 'load_image', 'as_tensor', 'is_whole', 'list_images', 'cache_dir', 'find_folder', 'Pets',
            'find_pets', 'split_by_rand_pct', 'label_of', 'labelled', 'PetSet', 'normalize', 'denormalize', 'Loader',
-           'index_of', 'Data', 'get_device', 'get_data', 'is_first', 'write_beside', 'fetch', 'download_pets']
+           'Data', 'get_device', 'get_data', 'is_first', 'atomic_write', 'fetch', 'download_pets']
 
 # %% ../nbs/00_data.ipynb #c002
 import hashlib, os, re, signal, tarfile, tempfile, urllib.error, urllib.request
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 import numpy as np
@@ -20,31 +19,32 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from .augment import Transforms, get_transforms
+from .engine.lookup import index_of
 from .toypets import make_toypets
 
 # %% ../nbs/00_data.ipynb #c012
-class BadPicture(ValueError):
-    "A file that should be a picture cannot be read as one"
+class BadImage(ValueError):
+    "A file that should be an image cannot be read as one"
 
-def load_picture(path:str|Path, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
-    "Read a picture; with `at_least`, a JPEG at 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels; `BadPicture` names a bad file"
+def load_image(path:str|Path, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
+    "Read an image; with `at_least`, a JPEG at 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels; `BadImage` names a bad file"
     try:
-        with Image.open(path) as picture:
-            if at_least: picture.draft('RGB', (at_least, at_least))
-            pixels = np.array(picture.convert('RGB'))
-    except (OSError, SyntaxError, ValueError) as e: raise BadPicture(f"{path} is not a picture that can be read ({e})") from None
+        with Image.open(path) as image:
+            if at_least: image.draft('RGB', (at_least, at_least))
+            pixels = np.array(image.convert('RGB'))
+    except (OSError, SyntaxError, ValueError) as e: raise BadImage(f"{path} is not an image that can be read ({e})") from None
     return torch.from_numpy(pixels).permute(2,0,1).float().div_(255)
 
-def as_tensor(picture:str|Path|Image.Image|Tensor, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
-    "A picture as a tensor, from a file (see `load_picture`), a Pillow picture or a tensor (which stays as it is)"
-    if isinstance(picture, Image.Image): return torch.from_numpy(np.array(picture.convert('RGB'))).permute(2,0,1)/255
-    return load_picture(picture, at_least) if isinstance(picture, (str, Path)) else picture
+def as_tensor(image:str|Path|Image.Image|Tensor, at_least:int|None=None)->Tensor: # (3,h,w), from 0 to 1
+    "An image as a tensor, from a file (see `load_image`), a Pillow image or a tensor (which stays as it is)"
+    if isinstance(image, Image.Image): return torch.from_numpy(np.array(image.convert('RGB'))).permute(2,0,1)/255
+    return load_image(image, at_least) if isinstance(image, (str, Path)) else image
 
 # %% ../nbs/00_data.ipynb #c018
 SUFFIXES = '.jpg', '.jpeg', '.png', '.gif', '.bmp', '.webp'
 
 def is_whole(path:Path)->bool:
-    "Can the picture in this file be read to its end?"
+    "Can the image in this file be read to its end?"
     try: stat = Path(path).stat()
     except OSError: return False                                  # a link to nowhere
     return _is_whole(Path(path), stat.st_size, stat.st_mtime_ns)
@@ -52,18 +52,18 @@ def is_whole(path:Path)->bool:
 @lru_cache(maxsize=1 << 16)
 def _is_whole(path, size, changed):   # looked at once, and again only when the file has changed
     try:
-        with Image.open(path) as picture:
-            jpeg = picture.format == 'JPEG'
-            picture.verify()                                      # a PNG's checksums
+        with Image.open(path) as image:
+            jpeg = image.format == 'JPEG'
+            image.verify()                                      # a PNG's checksums
         with open(path, 'rb') as f:
             f.seek(-min(16, size), 2)
             if jpeg and f.read().rstrip(b'\0\r\n').endswith(b'\xff\xd9'): return True   # a JPEG decodes if its end is there
-        load_picture(path)
+        load_image(path)
         return True
     except (OSError, SyntaxError, ValueError): return False
 
-def list_pictures(folder:Path)->tuple[list[Path],list[Path]]: # pictures, files that are broken
-    "The pictures directly in `folder`, sorted by name; what is not called a picture is passed over"
+def list_images(folder:Path)->tuple[list[Path],list[Path]]: # images, files that are broken
+    "The images directly in `folder`, sorted by name; what is not called an image is passed over"
     files = sorted((f for f in Path(folder).iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith('.')),
                    key=lambda f: f.name)
     whole = [is_whole(f) for f in files]
@@ -77,7 +77,7 @@ def cache_dir()->Path:
     return Path(os.environ.get('PETCAM_CACHE') or Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'petcam')
 
 def find_folder(root:str|Path, at_least=1, depth=5)->Path|None:
-    "The folder in `root`, at most `depth` levels down, that holds the most pictures named like pets"
+    "The folder in `root`, at most `depth` levels down, that holds the most images named like pets"
     best, most, root = None, at_least-1, str(root)
     for folder, dirs, names in os.walk(root, followlinks=True):
         dirs[:] = sorted(d for d in dirs if not d.startswith('.')) if folder[len(root):].count(os.sep) < depth else []
@@ -88,23 +88,23 @@ def find_folder(root:str|Path, at_least=1, depth=5)->Path|None:
 # %% ../nbs/00_data.ipynb #c025
 @dataclass
 class Pets:
-    "A folder of pictures, and what lies beside them"
-    images:Path          # the folder of the pictures
+    "A folder of images, and what lies beside them"
+    images:Path          # the folder of the images
     kind:str             # 'real' photographs or 'toy' drawings
     why:str              # how it was found
-    files:list[Path]  = field(repr=False)   # the pictures, sorted by name
+    files:list[Path]  = field(repr=False)   # the images, sorted by name
     broken:list[Path] = field(repr=False)   # files that cannot be read
 
-    def beside(self, name:str)->Path|None:
-        "The file or folder `name` that belongs to these pictures: 'trimaps', 'xmls', or a picture's name"
+    def companion(self, name:str)->Path|None:
+        "The file or folder `name` that belongs to these images: 'trimaps', 'xmls', or an image's name"
         for up in list(self.images.parents)[:2]:
             for pattern in (name, f'annotations/{name}', f'annotations/annotations/{name}'):
                 if (up/pattern).exists(): return up/pattern
 
     @property
-    def trimaps(self)->Path|None: return self.beside('trimaps')  # 1: pet, 2: background, 3: border
+    def trimaps(self)->Path|None: return self.companion('trimaps')  # 1: pet, 2: background, 3: border
     @property
-    def boxes(self)->Path|None: return self.beside('xmls')       # the head's box, in PASCAL VOC's format
+    def boxes(self)->Path|None: return self.companion('xmls')       # the head's box, in PASCAL VOC's format
 
     def __str__(self):
         where = str(self.images).replace(str(Path.home()), '~', 1)
@@ -115,23 +115,23 @@ HOW_TO_GET_REAL_ONES = "the real photographs: `petcam data --download`, or name 
 
 def _pets(images, why):
     kind = 'toy' if (images.parent/'toypets.json').exists() else 'real'
-    return Pets(images, kind, why, *list_pictures(images))
+    return Pets(images, kind, why, *list_images(images))
 
 def _asked_for(path, who):
     if not Path(path).is_dir(): raise FileNotFoundError(f"{who} {str(path)!r} is not a folder")
     images = find_folder(path)
-    if images is None: raise FileNotFoundError(f"{who} {str(path)!r} holds no pictures named like `pug_12.jpg`")
+    if images is None: raise FileNotFoundError(f"{who} {str(path)!r} holds no images named like `pug_12.jpg`")
     return _pets(images, who)
 
 def find_pets(path=None, quiet=False, kaggle='/kaggle/input')->Pets:
-    "Find pictures of pets: at `path`, at `PETCAM_DATA`, in Kaggle's inputs, in the cache; or draw toy ones"
+    "Find images of pets: at `path`, at `PETCAM_DATA`, in Kaggle's inputs, in the cache; or draw toy ones"
     from_env = os.environ.get('PETCAM_DATA')
     if path: pets = _asked_for(path, 'the folder asked for')
     elif from_env: pets = _asked_for(from_env, 'the folder that PETCAM_DATA names')
     elif images := find_folder(kaggle, 1000): pets = _pets(images, "found in Kaggle's inputs")
     elif images := find_folder(cache_dir()/'oxford-iiit-pet'): pets = _pets(images, 'downloaded earlier')
     else: pets = _pets(make_toypets(cache_dir()/'toypets')/'images', 'no photographs found')
-    if not pets.files: raise BadPicture(f"none of the {len(pets.broken)} pictures in {pets.images} can be read")
+    if not pets.files: raise BadImage(f"none of the {len(pets.broken)} images in {pets.images} can be read")
     if not quiet: print(f"{pets}; {HOW_TO_GET_REAL_ONES}" if pets.kind == 'toy' else pets)
     if pets.broken: print(f"passed over {len(pets.broken)} that cannot be read: {', '.join(f.name for f in pets.broken[:5])}")
     return pets
@@ -145,7 +145,7 @@ def split_by_rand_pct(n:int, valid_pct=.2, seed=2)->tuple[np.ndarray,np.ndarray]
 
 # %% ../nbs/00_data.ipynb #c038
 def label_of(path:Path, pattern=LABEL)->str:
-    "The label in a picture's name"
+    "The label in an image's name"
     found = re.search(pattern, Path(path).as_posix())
     if not found: raise ValueError(f"no label in {Path(path).name!r}; expected a name like `pug_12.jpg` (pattern {pattern!r})")
     return found[1]
@@ -163,19 +163,19 @@ IMAGENET_MEAN, IMAGENET_STD = (.485,.456,.406), (.229,.224,.225)
 
 @dataclass(frozen=True, eq=False, repr=False) # frozen: background processes would not hear of a change; `dataclasses.replace` makes another
 class PetSet(Dataset):
-    "Pictures and their class numbers; `ds[i]` is ((3,size,size) picture from 0 to 1, class number)"
+    "Images and their class numbers; `ds[i]` is ((3,size,size) image from 0 to 1, class number)"
     files:list[Path]; y:list[int]; tfms:Transforms; size:int; padding_mode:str='reflection'
 
     def __len__(self): return len(self.files)
     def __getitem__(self, i): return self.prepare(self.files[i]), self.y[i]
-    def prepare(self, picture): # pictures are never sampled at less than twice the size, see `augment`
-        return self.tfms(as_tensor(picture, 2*self.size), self.size, self.padding_mode)
+    def prepare(self, image): # images are never sampled at less than twice the size, see `augment`
+        return self.tfms(as_tensor(image, 2*self.size), self.size, self.padding_mode)
 
 # %% ../nbs/00_data.ipynb #c048
 def _per_colour(values, x): return torch.tensor(values, device=x.device, dtype=x.dtype).view(3,1,1)
 
 def normalize(x:Tensor)->Tensor: # (...,3,h,w)
-    "From pictures between 0 and 1 to what an ImageNet network expects"
+    "From images between 0 and 1 to what an ImageNet network expects"
     return (x-_per_colour(IMAGENET_MEAN, x))/_per_colour(IMAGENET_STD, x)
 
 def denormalize(x:Tensor)->Tensor: # (...,3,h,w)
@@ -210,38 +210,26 @@ class _Order(Sampler):
 class Loader:
     "Batches of `ds`, normalised and on `device`"
     def __init__(self, ds:PetSet, bs:int, train:bool, device, workers=2):
-        # A last batch of one picture would break batch norm in training, so training drops the rest. The workers stay: to fork
+        # A last batch of one image would break batch norm in training, so training drops the rest. The workers stay: to fork
         # in each epoch costs seconds once the process has gigabytes. With a generator of its own the loader draws nothing from ours.
         self.dl = DataLoader(_Seeded(ds), bs, sampler=_Order(len(ds), train), drop_last=train, num_workers=workers, generator=torch.Generator(),
                              pin_memory=device.type == 'cuda', worker_init_fn=_in_the_background, persistent_workers=workers > 0)
         self.device, self.shared = device, False
 
     def __len__(self): return len(self.dl)
-    def share(self, team): # an accelerate.Accelerator
+    def share(self, accelerator): # an accelerate.Accelerator
         "Take only this process's part of each batch from now on"
-        if not self.shared: self.dl, self.shared = team.prepare_data_loader(self.dl), True
+        if not self.shared: self.dl, self.shared = accelerator.prepare_data_loader(self.dl), True
 
     def __iter__(self):
         try:
             for xb, yb in self.dl: yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
-        except BadPicture as e: raise BadPicture(str(e).split('BadPicture: ')[-1].strip()) from None   # without the worker's traceback
-
-# %% ../nbs/00_data.ipynb #c055
-def index_of(name:str|int, valid:list[str], what='class')->int:
-    "The number of `name` among the `valid` names (a number stands for itself); a `ValueError` tells the nearest names"
-    if name in valid: return valid.index(name)
-    if not isinstance(name, str):
-        whole = hasattr(name, '__index__') and not isinstance(name, bool)
-        if whole and 0 <= name < len(valid): return int(name)
-        raise ValueError(f"{what} {name!r} does not exist; expected a name, or a number from 0 to {len(valid)-1}")
-    lower = {v.lower(): v for v in valid}
-    near = [lower[o] for o in get_close_matches(name.lower(), lower, 3, .4)] or valid[:3]
-    raise ValueError(f"{what} {name!r} does not exist; the nearest are {', '.join(near)}")
+        except BadImage as e: raise BadImage(str(e).split('BadImage: ')[-1].strip()) from None   # without the worker's traceback
 
 # %% ../nbs/00_data.ipynb #c058
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
-    "Pictures for training and validation, all of one size"
+    "Images for training and validation, all of one size"
     train_ds:PetSet; valid_ds:PetSet; classes:list[str]; bs:int; pets:Pets; device:torch.device; workers:int
 
     def __repr__(self):
@@ -258,9 +246,9 @@ class Data:
     @cached_property
     def valid_dl(self)->Loader: return Loader(self.valid_ds, self.bs, False, self.device, self.workers)
 
-    def one_item(self, picture:str|Path|Image.Image|Tensor)->Tensor: # (1,3,size,size)
-        "A batch of one, from a file, a Pillow picture or a (3,h,w) tensor, as the validation pictures are made"
-        return normalize(self.valid_ds.prepare(picture)[None].to(self.device))
+    def one_item(self, image:str|Path|Image.Image|Tensor)->Tensor: # (1,3,size,size)
+        "A batch of one, from a file, a Pillow image or a (3,h,w) tensor, as the validation images are made"
+        return normalize(self.valid_ds.prepare(image)[None].to(self.device))
 
     def denorm(self, xb:Tensor)->Tensor: # (b,3,h,w)
         "Undo the normalising, to look at a batch"
@@ -278,7 +266,7 @@ def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffin
 LESSON_TFMS = get_transforms(max_rotate=20, max_zoom=1.3, max_lighting=.4, max_warp=.4, p_affine=1., p_lighting=1.)
 
 def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON_TFMS, valid_pct=.2, seed=2,
-             pattern=LABEL, workers=None)->Data: # workers: processes that prepare pictures, one for each core unless said
+             pattern=LABEL, workers=None)->Data: # workers: processes that prepare images, one for each core unless said
     "The lesson's data: split, labelled, changed, in squares of `size` pixels and batches of `bs`"
     pets = path if isinstance(path, Pets) else find_pets(path)
     files, labels = labelled(pets.files, pattern)
@@ -286,8 +274,8 @@ def get_data(size:int, bs:int, padding_mode='reflection', path=None, tfms=LESSON
     classes = sorted({labels[i] for i in train})
     number = {name: i for i,name in enumerate(classes)}
     unseen = [i for i in valid if labels[i] not in number]
-    if unseen: print(f"{len(unseen)} validation pictures left out: no training picture has their label")
-    if len(classes) < 2: raise ValueError(f"{pets.images}: all {len(files)} pictures are of one class, {classes}; expected at least two")
+    if unseen: print(f"{len(unseen)} validation images left out: no training image has their label")
+    if len(classes) < 2: raise ValueError(f"{pets.images}: all {len(files)} images are of one class, {classes}; expected at least two")
     make = lambda idxs, t: PetSet([files[i] for i in idxs], [number[labels[i]] for i in idxs], t, size, padding_mode)
     return Data(make(train, tfms[0]), make([i for i in valid if labels[i] in number], tfms[1]), classes, bs, pets,
                 get_device(), min(_cores(), 8) if workers is None else workers)
@@ -297,7 +285,7 @@ def is_first()->bool:
     "Is this the process that prints and writes, of those that `accelerate launch` has started?"
     return os.environ.get('RANK', '0') == '0'
 
-def write_beside(path:Path, write)->Path: # `path`
+def atomic_write(path:Path, write)->Path: # `path`
     "Call `write(temporary path)` and move the result to `path`, so that `path` is never half-written; only the first process does"
     path = Path(path)
     if not is_first(): return path

@@ -68,7 +68,7 @@ def create_body(arch, # the name of a torchvision model, a function that makes o
                )->nn.Module:  # (b,3,h,w) -> (b,c,h',w')
     "A network without its head"
     if isinstance(arch, nn.Module): return arch
-    names = models.list_models(module=models)   # those that classify pictures
+    names = models.list_models(module=models)   # those that classify images
     if isinstance(arch, str) and arch not in names:
         raise ValueError(f"arch {arch!r} does not exist; the nearest are {', '.join(get_close_matches(arch, names, 3, 0))}")
     net = models.get_model(arch) if isinstance(arch, str) else arch()

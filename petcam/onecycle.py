@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'lr_range', 'one_cycle', 'play_schedule', 'Smoother', 'LiveTable', 'pick_precision', 'autocast',
-           'train_step', 'set_rates', 'StopWish', 'team_on', 'read_checkpoint', 'fit_state', 'param_groups', 'Learner',
-           'defaults_for', 'cnn_learner']
+           'train_step', 'set_rates', 'GracefulInterrupt', 'accelerator_for', 'read_checkpoint', 'load_matching',
+           'param_groups', 'Learner', 'defaults_for', 'cnn_learner']
 
 # %% ../nbs/03_onecycle.ipynb #c002
 import os, pickle, signal, threading, time
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.overrides import TorchFunctionMode
-from .data import write_beside
+from .data import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, summary, train_mode
 from .sliders import Player, beside, curves, play
 from .toypets import TOY_ARCH
@@ -165,23 +165,23 @@ def set_rates(opt:torch.optim.Optimizer, lrs, mom:float, wd:float):
         group.update(lr=float(lrs[group.get('layer', i)]), betas=(float(mom),.99), weight_decay=wd*group.get('decays', True))
 
 # %% ../nbs/03_onecycle.ipynb #c044
-class StopWish:
+class GracefulInterrupt:
     "While it is entered, a first Ctrl-C only sets `asked`"
     def __enter__(self):
-        self.asked, self.ours = False, threading.current_thread() is threading.main_thread()
+        self.requested, self.ours = False, threading.current_thread() is threading.main_thread()
         if self.ours: self.before = signal.signal(signal.SIGINT, self._ask)
         return self
 
     def _ask(self, *_):
-        if self.asked: raise KeyboardInterrupt
-        self.asked = True
+        if self.requested: raise KeyboardInterrupt
+        self.requested = True
 
     def __exit__(self, *_):
         if self.ours: signal.signal(signal.SIGINT, self.before)
 
 # %% ../nbs/03_onecycle.ipynb #c049
 @lru_cache
-def team_on(device_type:str): # -> accelerate.Accelerator, or None
+def accelerator_for(device_type:str): # -> accelerate.Accelerator, or None
     "What joins this process to those that `accelerate launch` has started beside it; None if it is alone"
     if int(os.environ.get('WORLD_SIZE', 1)) == 1: return None
     try: from accelerate import Accelerator, utils
@@ -199,11 +199,11 @@ class _Epochs:
             self.losses.append(self.smooth(self._mean(train_step(self.shared, self.opt, self.loss_func, xb, yb, self.precision))))
             table.bar(i+1, len(lrs), self.losses[-1], time.monotonic()-start)
             if not np.isfinite(self.losses[-1]): raise ValueError(f"the loss of batch {i+1} in epoch {epoch} is {self.losses[-1]}; a smaller learning rate may help")
-            if stop.asked: raise KeyboardInterrupt(f"stopped after batch {i+1} of epoch {epoch}; the learner is whole and can be used")
+            if stop.requested: raise KeyboardInterrupt(f"stopped after batch {i+1} of epoch {epoch}; the learner is whole and can be used")
         self.rows.append((epoch, self.losses[-1], *self.validate(), time.monotonic()-start))
         table.row(*self.rows[-1])
 
-    def _mean(self, loss): return self.team.reduce(torch.tensor(loss, device=self.data.device), 'mean').item() if self.team else loss
+    def _mean(self, loss): return self.accelerator.reduce(torch.tensor(loss, device=self.data.device), 'mean').item() if self.accelerator else loss
 
 # %% ../nbs/03_onecycle.ipynb #c053
 class _Fits(_Epochs):
@@ -211,20 +211,20 @@ class _Fits(_Epochs):
     def fit_one_cycle(self, epochs:int, max_lr=slice(3e-3), moms=(.95,.85), div_factor=25., pct_start=.3, final_div=None, wd=1e-2, **kw):
         "Train for `epochs` with one cycle of learning rates"
         n, rates = len(self.data.train_dl)*epochs, lr_range(max_lr, len(layer_groups(self.model)))
-        if not n: raise ValueError(f"{len(self.data.train_ds)} training pictures do not fill one batch of {self.data.bs}; choose a smaller bs")
+        if not n: raise ValueError(f"{len(self.data.train_ds)} training images do not fill one batch of {self.data.bs}; choose a smaller bs")
         self.fit(epochs, *one_cycle(n, rates, moms, div_factor, pct_start, final_div), wd, **kw)
 
     def fit(self, epochs:int, lrs:np.ndarray, moms:np.ndarray, wd=1e-2, # lrs (batches,groups), moms (batches,)
-            go_on=False, each_epoch=lambda: None):                      # continue what `restore` has brought back; called after an epoch
+            resume=False, each_epoch=lambda: None):                      # continue what `restore` has brought back; called after an epoch
         "Train for `epochs`, with the rates and momenta of each batch; Ctrl-C stops after a batch"
-        if not len(self.data.valid_ds): raise ValueError("there are no validation pictures; at least 5 pictures are needed to set one aside")
-        share = self.data.bs//(self.team.num_processes if self.team else 1)
-        if share < 2: raise ValueError(f"batches of {share}{' in each process' if self.team else ''}: batch norm needs at least 2 pictures")
-        if self.team: self.data.train_dl.share(self.team)
-        if not go_on: self.losses, self.rows, self.smooth = [], [], Smoother()
+        if not len(self.data.valid_ds): raise ValueError("there are no validation images; at least 5 images are needed to set one aside")
+        share = self.data.bs//(self.accelerator.num_processes if self.accelerator else 1)
+        if share < 2: raise ValueError(f"batches of {share}{' in each process' if self.accelerator else ''}: batch norm needs at least 2 images")
+        if self.accelerator: self.data.train_dl.share(self.accelerator)
+        if not resume: self.losses, self.rows, self.smooth = [], [], Smoother()
         self.lrs, self.moms = lrs[:,-1].tolist(), moms.tolist()
         table, n = LiveTable(epochs, self.rows), len(self.data.train_dl)
-        with StopWish() as stop:
+        with GracefulInterrupt() as stop:
             for epoch in range(len(self.rows), epochs):
                 batches = slice(epoch*n, (epoch+1)*n)
                 self._epoch(epoch, lrs[batches], moms[batches], wd, table, stop)
@@ -235,7 +235,7 @@ class _Answers:
     "The part of a learner that says what it sees"
     @torch.no_grad()
     def predictions(self)->tuple[Tensor,Tensor,Tensor]: # logits (n,c), classes (n,), losses (n,)
-        "The model's answers to all validation pictures, in order"
+        "The model's answers to all validation images, in order"
         self.model.eval()
         with autocast(self.data.device, self.precision):
             answers = [(self.model(xb).float().cpu(), yb.cpu()) for xb, yb in self.data.valid_dl]
@@ -243,14 +243,14 @@ class _Answers:
         return logits, y, F.cross_entropy(logits, y, reduction='none')
 
     def validate(self)->tuple[float,float]: # loss, error rate
-        "The mean loss on the validation pictures, and the share that is named wrongly"
+        "The mean loss on the validation images, and the share that is named wrongly"
         logits, y, losses = self.predictions()
         return losses.mean().item(), (logits.argmax(1) != y).float().mean().item()
 
     @torch.no_grad()
-    def predict(self, picture)->tuple[str,Tensor]: # class name, probabilities (c,)
-        "What the model sees in a picture"
-        p = self.model.eval()(self.data.one_item(picture)).float().softmax(1)[0].cpu()
+    def predict(self, image)->tuple[str,Tensor]: # class name, probabilities (c,)
+        "What the model sees in an image"
+        p = self.model.eval()(self.data.one_item(image)).float().softmax(1)[0].cpu()
         return self.data.classes[p.argmax()], p
 
 # %% ../nbs/03_onecycle.ipynb #c057
@@ -263,7 +263,7 @@ def read_checkpoint(path:Path)->dict: # keys 'model', and perhaps 'opt' and 'abo
     if not isinstance(state, dict): raise ValueError(f"{path} holds a {type(state).__name__}; expected a dict")
     return state if 'model' in state else {'model': state}
 
-def fit_state(model:nn.Module, state:dict, source):
+def load_matching(model:nn.Module, state:dict, source):
     "Load `state` into `model`, or say what does not fit"
     ours = model.state_dict()
     shape = lambda tensors, k: getattr(tensors.get(k), 'shape', None)
@@ -280,18 +280,18 @@ class _Saves:
         "Save to `model_dir/name.pth`: the model, what it is, the optimiser, and whatever `more` holds"
         state = dict(more, model=self.model.state_dict(), about=self.about | dict(classes=self.data.classes, size=self.data.size, kind=self.data.kind))
         if with_opt: state['opt'] = self.opt.state_dict()
-        write_beside(self.path(name), lambda aside: torch.save(state, aside))
+        atomic_write(self.path(name), lambda aside: torch.save(state, aside))
         return self.path(name)
 
     def load(self, name)->'Learner':
         "Load what `save` has written; returns the learner"
-        return self.adopt(read_checkpoint(self.path(name)), self.path(name))
+        return self.load_state(read_checkpoint(self.path(name)), self.path(name))
 
-    def adopt(self, state:dict, source)->'Learner':
+    def load_state(self, state:dict, source)->'Learner':
         "Take over the contents of a file, or say why they do not fit; returns the learner"
         theirs = state.get('about', {}).get('classes', self.data.classes)
         if theirs != self.data.classes: raise ValueError(f"{source} knows other classes: its {len(theirs)} are {', '.join(theirs[:3])}..., the data's {self.data.c} {', '.join(self.data.classes[:3])}...")
-        fit_state(self.model, state['model'], source)
+        load_matching(self.model, state['model'], source)
         if 'opt' in state: self.opt.load_state_dict(state['opt'])
         return self
 
@@ -304,7 +304,7 @@ class _Continues:
         return dict(self.history, smooth=(self.smooth.sum, self.smooth.t), random=torch.get_rng_state(), random_cuda=cuda)
 
     def restore(self, progress:dict):
-        "Be where `progress` was taken; `fit(..., go_on=True)` continues from there"
+        "Be where `progress` was taken; `fit(..., resume=True)` continues from there"
         self.rows, self.losses, self.smooth = progress['rows'], progress['losses'], Smoother()
         self.smooth.sum, self.smooth.t = progress['smooth']
         torch.set_rng_state(progress['random'])
@@ -327,7 +327,7 @@ def param_groups(model:nn.Sequential, decay_all=True)->list[dict]:
 class Learner(_Fits, _Answers, _Saves, _Continues):
     "Trains `model` on `data`; `about` is kept in its files and says what the model is"
     def __init__(self, data, model:nn.Sequential, model_dir='models', about=None, precision='fp32', decay_all=True):
-        self.team = team_on(data.device.type)
+        self.accelerator = accelerator_for(data.device.type)
         # on processors, channels_last makes convolutions about twice as fast; the numbers stay the same
         self.data, self.model = data, model.to(data.device, memory_format=torch.channels_last)
         self.model_dir, self.about, self.loss_func = Path(model_dir), dict(about or {}), F.cross_entropy
@@ -337,7 +337,7 @@ class Learner(_Fits, _Answers, _Saves, _Continues):
 
     def _renew(self):
         self.opt = AdamW(param_groups(self.model, self.decay_all), lr=3e-3, betas=(.9,.99), weight_decay=1e-2, fused=True)
-        self.shared = self.team.prepare_model(self.model) if self.team else self.model   # the model, with averaged gradients
+        self.shared = self.accelerator.prepare_model(self.model) if self.accelerator else self.model   # the model, with averaged gradients
 
     @property
     def pretrained(self)->bool: return self.about.get('weights') != 'None'

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STYLE', 'KINDS', 'confusion', 'most_confused', 'confusion_figure', 'curves_figure', 'Run', 'top_losses', 'Shown',
-           'class_map', 'two_animals', 'figure_html', 'picture_html', 'table_html', 'report_html', 'write_report']
+           'class_map', 'two_animals', 'figure_html', 'image_html', 'table_html', 'report_html', 'write_report']
 
 # %% ../nbs/12_report.ipynb #c002
 import base64, html, io
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from .data import Data, write_beside
+from .data import Data, atomic_write
 from .explore import explorer_fragment
 from .gradcam import grad_cam, verdict
 from .heatmap import describe, overlay
@@ -34,7 +34,7 @@ def most_confused(counts:torch.Tensor, classes:list[str], n=8)->list[tuple[str,s
 
 # %% ../nbs/12_report.ipynb #c012
 def confusion_figure(counts:torch.Tensor, classes:list[str])->Figure:
-    "The confusion matrix as a picture"
+    "The confusion matrix as an image"
     fig = Figure(figsize=(9,8), layout='constrained')
     ax = fig.subplots()
     ax.imshow(np.where(counts.numpy() > 0, counts.numpy()**.5, np.nan), cmap='viridis_r')
@@ -72,17 +72,17 @@ class Run:
 
 # %% ../nbs/12_report.ipynb #c019
 def top_losses(losses:torch.Tensor, n=6)->list[int]:
-    "The numbers of the `n` pictures with the largest losses"
+    "The numbers of the `n` images with the largest losses"
     return losses.argsort(descending=True)[:n].tolist()
 
 @dataclass
 class Shown:
-    "A class map over its picture, and what it says in words"
+    "A class map over its image, and what it says in words"
     pixels:np.ndarray; title:str; words:str
 
-def class_map(learn:Learner, picture, cls, alpha=.55)->Shown:
-    "Grad-CAM of class `cls` (name or number) in `picture`, at the last layer of the body"
-    xb, k = learn.data.one_item(picture), learn.data.class_index(cls)
+def class_map(learn:Learner, image, cls, alpha=.55)->Shown:
+    "Grad-CAM of class `cls` (name or number) in `image`, at the last layer of the body"
+    xb, k = learn.data.one_item(image), learn.data.class_index(cls)
     learn.model.eval()
     with torch.no_grad(): logits = learn.model(xb)
     m = grad_cam(learn.model, learn.model[0], xb, k)[0].cpu()
@@ -90,12 +90,12 @@ def class_map(learn:Learner, picture, cls, alpha=.55)->Shown:
     return Shown(overlay(learn.data.denorm(xb)[0], m, alpha, signed=True), f"{seen.name}: {seen.probability:.1%}, rank {seen.rank} of {seen.of}", describe(m))
 
 # %% ../nbs/12_report.ipynb #c024
-def two_animals(data:Data)->tuple[Image.Image,str,str,str]: # picture, class on the left, class on the right, where it is from
-    "A picture with a dog on the left and a cat on the right"
+def two_animals(data:Data)->tuple[Image.Image,str,str,str]: # image, class on the left, class on the right, where it is from
+    "An image with a dog on the left and a cat on the right"
     names = [c if c in data.classes else data.classes[i] for c,i in (('leonberger',-1), ('Abyssinian',0))]
-    if path := data.pets.beside('catdogTogether.png'): return Image.open(path).convert('RGB'), *names, path.name
+    if path := data.pets.companion('catdogTogether.png'): return Image.open(path).convert('RGB'), *names, path.name
     if data.kind == 'toy': return draw_pair(*names, seed=11)[0], *names, 'drawn by petcam'
-    return _side_by_side(data, names), *names, 'two validation pictures side by side'
+    return _side_by_side(data, names), *names, 'two validation images side by side'
 
 def _side_by_side(data, names):
     where = [data.valid_ds.y.index(k) if (k := data.class_index(n)) in data.valid_ds.y else 0 for n in names]
@@ -110,8 +110,8 @@ def figure_html(fig:Figure, alt:str)->str:
     out = io.BytesIO(); fig.savefig(out, format='png', dpi=90)
     return _img(out.getvalue(), 'png', alt)
 
-def picture_html(pixels:np.ndarray, alt:str, caption='')->str: # pixels: (h,w,3) uint8
-    "A picture and its caption as HTML"
+def image_html(pixels:np.ndarray, alt:str, caption='')->str: # pixels: (h,w,3) uint8
+    "An image and its caption as HTML"
     out = io.BytesIO(); Image.fromarray(pixels).save(out, 'JPEG', quality=85)
     return f'<figure>{_img(out.getvalue(), "jpeg", alt, "width=240")}<figcaption>{caption}</figcaption></figure>'
 
@@ -126,33 +126,33 @@ table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto;font
 figure{display:inline-block;margin:.4rem;vertical-align:top;width:240px}figcaption{font-size:.85rem}img{max-width:100%;height:auto;border-radius:4px;background:#fff}
 .kind{padding:.5rem 1rem;border-left:4px solid #d97706;background:#d9770618}"""
 
-KINDS = dict(toy="These are <b>toy pets</b>: pictures drawn by petcam. The figures below say nothing about photographs.",
+KINDS = dict(toy="These are <b>toy pets</b>: images drawn by petcam. The figures below say nothing about photographs.",
              real="These are <b>real photographs</b>.")
 
 def _stages_html(runs):
     rows = [(run.name, f'{run.size} px', r[0], *(f'{v:.4f}' for v in r[1:4]), f'{r[4]:.0f} s') for run in runs for r in run.rows]
-    return table_html(('stage', 'pictures', *COLUMNS), rows)
+    return table_html(('stage', 'images', *COLUMNS), rows)
 
 # %% ../nbs/12_report.ipynb #c031
 def _worst_html(learn, logits, y, losses, n):
     blocks = []
     for i in (i for i in top_losses(losses, n) if logits[i].argmax() != y[i]):
-        picture, said = learn.data.valid_ds[i][0], int(logits[i].argmax())
-        true, wrong = class_map(learn, picture, int(y[i])), class_map(learn, picture, said)
-        blocks.append(picture_html((picture*255).byte().permute(1,2,0).numpy(), f'a {learn.data.classes[y[i]]}', f'{learn.data.valid_ds.files[i].name}, loss {losses[i]:.2f}')
-            + picture_html(wrong.pixels, wrong.words, f'called {wrong.title}') + picture_html(true.pixels, true.words, f'it is {true.title}'))
-    return '<br>'.join(blocks) or '<p>None: every validation picture was named rightly.</p>'
+        image, said = learn.data.valid_ds[i][0], int(logits[i].argmax())
+        true, wrong = class_map(learn, image, int(y[i])), class_map(learn, image, said)
+        blocks.append(image_html((image*255).byte().permute(1,2,0).numpy(), f'a {learn.data.classes[y[i]]}', f'{learn.data.valid_ds.files[i].name}, loss {losses[i]:.2f}')
+            + image_html(wrong.pixels, wrong.words, f'called {wrong.title}') + image_html(true.pixels, true.words, f'it is {true.title}'))
+    return '<br>'.join(blocks) or '<p>None: every validation image was named rightly.</p>'
 
 def _explorer(learn, losses, n=3):
     worst = [learn.data.valid_ds.files[i] for i in top_losses(losses, n)]
     return explorer_fragment(learn, [two_animals(learn.data)[0], *worst], titles=['two animals', *(f.stem for f in worst)])
 
 def _pair_html(learn):
-    picture, dog, cat, source = two_animals(learn.data)
-    asked = [class_map(learn, picture, c) for c in (dog, cat)]
-    seen = learn.data.denorm(learn.data.one_item(picture))[0]
-    return picture_html((seen*255).byte().permute(1,2,0).numpy(), f'a picture with two animals, {source}', source) \
-        + ''.join(picture_html(o.pixels, o.words, html.escape(o.title)) for o in asked) + f'<p>{"<br>".join(f"<b>{o.title}</b>: {html.escape(o.words)}" for o in asked)}</p>'
+    image, dog, cat, source = two_animals(learn.data)
+    asked = [class_map(learn, image, c) for c in (dog, cat)]
+    seen = learn.data.denorm(learn.data.one_item(image))[0]
+    return image_html((seen*255).byte().permute(1,2,0).numpy(), f'an image with two animals, {source}', source) \
+        + ''.join(image_html(o.pixels, o.words, html.escape(o.title)) for o in asked) + f'<p>{"<br>".join(f"<b>{o.title}</b>: {html.escape(o.words)}" for o in asked)}</p>'
 
 # %% ../nbs/12_report.ipynb #c032
 def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst=6)->str:
@@ -161,17 +161,17 @@ def report_html(learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst
     counts, classes = confusion(logits.argmax(1), y, learn.data.c), learn.data.classes
     wrong = int((logits.argmax(1) != y).sum())
     pairs = most_confused(counts, classes)
-    parts = [f'<h1>petcam: {wrong} of {len(y)} validation pictures wrong ({wrong/len(y):.1%})</h1>', f'<p class="kind">{KINDS[learn.data.kind]}</p>',
+    parts = [f'<h1>petcam: {wrong} of {len(y)} validation images wrong ({wrong/len(y):.1%})</h1>', f'<p class="kind">{KINDS[learn.data.kind]}</p>',
         '<h2>What was used</h2>', table_html(('', ''), facts), '<h2>Training</h2>', _stages_html(runs),
         figure_html(curves_figure(runs), 'training loss, learning rate and momentum by batch, one line for each stage'),
-        '<h2>Two animals, one picture</h2><p>The same picture and the same forward pass; red speaks for the class asked about, blue against it.</p>', _pair_html(learn),
-        '<h2>Ask it yourself</h2><p>Every class, at the end of each stage of the network, for that picture and for the most surprising ones.</p>', _explorer(learn, losses),
-        '<h2>Mistakes</h2>', figure_html(confusion_figure(counts, classes), f'confusion matrix of {len(classes)} classes, {wrong} pictures off the diagonal'),
-        table_html(('it is', 'the network says', 'pictures'), pairs) if pairs else '',
+        '<h2>Two animals, one image</h2><p>The same image and the same forward pass; red speaks for the class asked about, blue against it.</p>', _pair_html(learn),
+        '<h2>Ask it yourself</h2><p>Every class, at the end of each stage of the network, for that image and for the most surprising ones.</p>', _explorer(learn, losses),
+        '<h2>Mistakes</h2>', figure_html(confusion_figure(counts, classes), f'confusion matrix of {len(classes)} classes, {wrong} images off the diagonal'),
+        table_html(('it is', 'the network says', 'images'), pairs) if pairs else '',
         '<h2>The most surprising mistakes</h2>', _worst_html(learn, logits, y, losses, worst)]
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>petcam report</title><style>{STYLE}</style>' + '\n'.join(parts) + '</html>'
 
 def write_report(path, learn:Learner, runs:list[Run], facts:list[tuple[str,str]], worst=6)->Path:
     "Write the report beside `path` and move it into place"
     page = report_html(learn, runs, facts, worst)
-    return write_beside(path, lambda aside: Path(aside).write_text(page, encoding='utf-8'))
+    return atomic_write(path, lambda aside: Path(aside).write_text(page, encoding='utf-8'))

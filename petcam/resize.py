@@ -40,13 +40,13 @@ def _one_step(learn, bs): # on a copy, so that nothing is learnt from noise
 def largest_batch(learn:Learner, start=64)->int:
     "The largest batch whose training step fits into memory: `start`, or that halved as often as need be"
     bs = start
-    while bs > 1:                               # batch norm cannot train on one picture
+    while bs > 1:                               # batch norm cannot train on one image
         try: _one_step(learn, bs); return bs
         except RuntimeError as e:
             if 'memory' not in str(e): raise
         gc.collect(); torch.cuda.empty_cache()
         bs //= 2
-    raise MemoryError(f"not even a batch of 2 pictures of {learn.data.size} pixels fits into memory")
+    raise MemoryError(f"not even a batch of 2 images of {learn.data.size} pixels fits into memory")
 
 # %% ../nbs/04_resize.ipynb #c017
 def reuse_memory()->bool: # did the C library understand?
@@ -73,7 +73,7 @@ PLANS = dict(
             Stage('stage-2',  96, False, 2, slice(3e-4, 3e-3), .8),
             Stage('stage-3', 176, False, 3, slice(3e-4, 3e-3), .3)])
 
-def lesson_stages(kind='real', size=None, epochs=None)->list[Stage]: # size: of the large pictures; epochs: of each stage
+def lesson_stages(kind='real', size=None, epochs=None)->list[Stage]: # size: of the large images; epochs: of each stage
     "The lesson's three stages, for 'real' photographs or for 'toy' pets"
     plan = PLANS[kind]
     small = lambda s: max(32, round(s.size*size/plan[-1].size/32)*32)   # whole cells of 32 pixels
@@ -91,7 +91,7 @@ def newest_checkpoint(learn:Learner, plan:dict, say=print)->dict|None:
         try:
             state = read_checkpoint(path)
             if not {'plan','done','now'} <= state.keys(): raise ValueError(f"{path} is not a checkpoint of `petcam run`")
-            learn.adopt(state, path)
+            learn.load_state(state, path)
         except ValueError as e: say(f"refused: {e}"); _aside(path, 'refused'); continue
         other = [f"{k} {v!r}, not {plan.get(k)!r}" for k, v in state['plan'].items() if plan.get(k) != v]
         if other: raise ValueError(f"{path} was begun with {', '.join(other)}")
@@ -115,8 +115,8 @@ def run_stages(learn:Learner, stages:list[Stage], say=print, plan=None, resume=F
         if learn.data.size != stage.size: learn.data = get_data(stage.size, learn.data.bs, path=learn.data.pets)
         if i and stages[i-1].frozen and not stage.frozen: learn.unfreeze()
         if i < finished: vars(learn).update(done[i]); yield stage; continue
-        if go_on := bool(state) and i == finished: learn.adopt(state, 'the checkpoint').restore(state['now'])
-        learn.fit_one_cycle(stage.epochs, stage.max_lr, pct_start=stage.pct_start, go_on=go_on, each_epoch=keep)
+        if resume := bool(state) and i == finished: learn.load_state(state, 'the checkpoint').restore(state['now'])
+        learn.fit_one_cycle(stage.epochs, stage.max_lr, pct_start=stage.pct_start, resume=resume, each_epoch=keep)
         done.append(learn.history)
         learn.save(stage.name)
         yield stage
@@ -145,24 +145,24 @@ def lesson_learner(upto=3, path=None, bs=16, seed=0)->Learner:
 # %% ../nbs/04_resize.ipynb #c038
 def play_sizes(
     learn:Learner,
-    picture:torch.Tensor, # (3,h,w) from 0 to 1, square
+    image:torch.Tensor, # (3,h,w) from 0 to 1, square
     sizes=(32, 384, 16), # lowest, highest, step
 )->Player:
-    "A slider for the size of the picture; the grid of cells that the body makes of it, and what training has to remember"
+    "A slider for the size of the image; the grid of cells that the body makes of it, and what training has to remember"
     body, high = copy.deepcopy(learn.model[0]).eval(), 264
     @lru_cache
-    def seen(size): # the picture, the mean of the channels in each cell, how many numbers the body puts out
-        p = F.interpolate(picture[None], (size, size), mode='bilinear', antialias=True)[0].clamp(0, 1)
+    def seen(size): # the image, the mean of the channels in each cell, how many numbers the body puts out
+        p = F.interpolate(image[None], (size, size), mode='bilinear', antialias=True)[0].clamp(0, 1)
         kept, x = [], normalize(p)[None].to(learn.data.device)
         with torch.no_grad(), body.register_forward_hook(lambda m, inp, out: kept.append(out[0].float().mean(0).cpu())):
             return p, activation_floats(body, x), kept[0]
-    def draw(size=picture.shape[-1]//16*16):
+    def draw(size=image.shape[-1]//16*16):
         p, floats, cells = seen(size)
         n, (h, w) = size, cells.shape
         grid = beside(p, high=high)[1:-1,1:-1].copy() # without its frame
         for i in range(1, h): grid[round(i*high/h)] = 255
         for j in range(1, w): grid[:, round(j*high/w)] = 255
-        said = f'{n} x {n} pixels: {h} x {w} = {h*w} cells. The body puts out {floats/1e6:.2f} million numbers, {floats*4/1e6:.0f} MB for each picture.'
+        said = f'{n} x {n} pixels: {h} x {w} = {h*w} cells. The body puts out {floats/1e6:.2f} million numbers, {floats*4/1e6:.0f} MB for each image.'
         busy = (cells - cells.min())/(cells.max() - cells.min()).clamp(min=1e-12)
-        return beside(grid, busy[None], titles=['the picture and the grid', 'mean of the channels'], high=high), said
+        return beside(grid, busy[None], titles=['the image and the grid', 'mean of the channels'], high=high), said
     return play(draw, size=sizes)

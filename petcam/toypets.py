@@ -72,7 +72,7 @@ class Part:
     alpha:float=1.       # < 1: one sees through it
 
 class _Canvas:
-    "A picture being painted, twice as large as it will be"
+    "An image being painted, twice as large as it will be"
     def __init__(self, w, h, sun):
         self.size, self.sun, self.cover, self.covers, self.pieces = (w,h), sun, None, [], {}
         self.albedo = Image.new('RGB',(w,h))
@@ -150,7 +150,7 @@ def _pattern(name, look, u, v, rng):
     return w[...,None]
 
 def _coat(b, rng, u, v):
-    "The coat as a picture: its colour, a little cloudy, and the pattern; `u`,`v` (h,w): the animal's own coordinates"
+    "The coat as an image: its colour, a little cloudy, and the pattern; `u`,`v` (h,w): the animal's own coordinates"
     ix, iy = ((o*64+rng.integers(512)).astype(np.int32)&511 for o in (u,v))
     look = lambda name: _tile(name)[iy,ix]
     c = (_rgb(b.coat)*(1+.05*look('cloud')[...,None])).astype(np.float32)
@@ -380,7 +380,7 @@ def _head(b, yaw, rng):
 _TOYS = (201,62,58), (52,110,180), (60,140,90), (222,168,50), (140,80,160), (40,150,160)
 
 def _palette(b, rng, u, v):
-    "Colours of one animal; its coat is a picture"
+    "Colours of one animal; its coat is an image"
     coat, mark, pale, eye = map(_rgb, (b.coat, b.mark, b.pale, b.eye))
     ink = lambda o: tuple(int(k) for k in np.clip(o, 0, 255))
     dark, rose = coat.mean()<70, b.kind=='cat' and not b.has('points')
@@ -541,7 +541,7 @@ def _things(W, floor, n, rng):
 
 # %% ../nbs/11_toypets.ipynb #c069
 def _room(W, rng):
-    "A wall and a floor, perhaps a window, pictures, a rug"
+    "A wall and a floor, perhaps a window, images, a rug"
     f, x, y, s = rng.uniform((.55,0,-.1,.25), (.8,W-.3,.15,.45)); maybe = rng.random(4)<(.4,.5,.5,.4)
     yield Part(_rect(-.1,-.1,W+.1,f), _colour(rng,130,225,.5), light=0)
     c = _colour(rng,130,230,.4)
@@ -667,7 +667,7 @@ def _develop(cv, rng):
     return Image.fromarray(np.clip(a,0,255).astype(np.uint8))
 
 def _masks(cv):
-    "Each animal's mask at the picture's size: where at least half of a pixel shows it"
+    "Each animal's mask at the image's size: where at least half of a pixel shows it"
     out, front, taken = [], Image.new('L', cv.size), np.uint8(0)
     for c in cv.covers[::-1]:
         m = (np.asarray(ImageChops.subtract(c, front).reduce(2))>=128) & (taken==0)
@@ -684,7 +684,7 @@ def _some_size(rng):
     return o if rng.random()<.4 else o[::-1]
 
 def _start(w, h, scene, day):
-    "A canvas for a picture of (w,h), with a background"
+    "A canvas for an image of (w,h), with a background"
     a = day.uniform(-2.6,-.5)
     cv = _Canvas(2*w, 2*h, np.array([np.cos(a), np.sin(a)]))
     _backdrop(cv, scene)
@@ -696,8 +696,8 @@ def draw_pet(breed,       # a name in `BREEDS` or a `Breed`
              size=None,   # (width, height), by default 192 to 312 each
              scene=None,  # another seed for the background only
              pose=None,   # one of portrait, sitting, standing, lying
-            )->tuple:     # picture, mask (h,w) uint8
-    "Draw one animal of a breed: an RGB picture, and a mask that is 1 where the animal is"
+            )->tuple:     # image, mask (h,w) uint8
+    "Draw one animal of a breed: an RGB image, and a mask that is 1 where the animal is"
     b = _named(breed); look, back, day = _rngs(seed, 3)
     if scene is not None: back, = _rngs(scene, 1)
     w, h = size or _some_size(look)
@@ -714,8 +714,8 @@ def draw_pair(left,       # a name in `BREEDS` or a `Breed`
               right,
               seed=0,     # an int or a sequence of ints
               size=None,  # (width, height), by default (300, 288)
-             )->tuple:    # picture, left mask, right mask; both (h,w) uint8
-    "Draw two animals side by side in the middle square: a picture and their masks, which never overlap"
+             )->tuple:    # image, left mask, right mask; both (h,w) uint8
+    "Draw two animals side by side in the middle square: an image and their masks, which never overlap"
     *looks, back, day = _rngs(seed, 4)
     w, h = size or (300,288)
     cv, s = _start(w, h, back, day), 2*min(w,h)
@@ -770,7 +770,7 @@ def _trimap(m, band=2):
 _VERSION = 1
 
 def _draw_some(folder, per_class, seed, part, parts):
-    "Draw every `parts`-th picture, from number `part` on"
+    "Draw every `parts`-th image, from number `part` on"
     folder, jobs = Path(folder), [(i,n,k) for i,n in enumerate(BREEDS) for k in range(1, per_class+1)]
     t, told = time.time(), part>0
     for j,(i,name,k) in enumerate(jobs[part::parts], 1):
@@ -782,7 +782,7 @@ def _draw_some(folder, per_class, seed, part, parts):
             print(f'drawing {len(jobs)} toy pets: about {s:.0f} s', flush=True)
 
 def _draw_all(folder, per_class, seed):
-    "Draw half of the pictures here and the other half in a second Python"
+    "Draw half of the images here and the other half in a second Python"
     code = f'from petcam.toypets import _draw_some; _draw_some({str(folder)!r}, {per_class}, {seed}, 1, 2)'
     path = os.pathsep.join(o or os.getcwd() for o in sys.path)
     env = {**os.environ, 'PYTHONPATH':path}
@@ -796,10 +796,10 @@ def _draw_all(folder, per_class, seed):
 def _holds(mark, info): return mark.exists() and json.loads(mark.read_text())==info
 
 def make_toypets(folder,        # where; made if need be
-                 per_class=30,  # pictures of each breed
+                 per_class=30,  # images of each breed
                  seed=0,
                 )->Path:        # the folder
-    "Draw `per_class` pictures of each breed, and their trimaps, into `folder` as in the real archive"
+    "Draw `per_class` images of each breed, and their trimaps, into `folder` as in the real archive"
     folder, info = Path(folder), dict(version=_VERSION, per_class=per_class, seed=seed)
     mark = folder/'toypets.json'
     if _holds(mark, info): return folder
@@ -834,7 +834,7 @@ TOY_ARCH = 'mobilenet_v3_small'    # the torchvision model whose body `toy_weigh
 _MEAN, _STD = (.485,.456,.406), (.229,.224,.225)
 
 class _Invented:
-    "`n` pictures, each of another invented breed, with the answers about it"
+    "`n` images, each of another invented breed, with the answers about it"
     def __init__(self, n, seed, size=152): self.n, self.seed, self.size = n, seed, size
     def __len__(self): return self.n
     def __getitem__(self, k):
@@ -856,7 +856,7 @@ def _batch(x, size=112, train=True):
 
 # %% ../nbs/11_toypets.ipynb #c116
 def _train_body(arch, x, yes, num, epochs=9, bs=32, lr=4e-3, seed=0):
-    "Train the body of `arch` to answer, with 5 % of the pictures held out; returns its `features.*`"
+    "Train the body of `arch` to answer, with 5 % of the images held out; returns its `features.*`"
     import torch, torchvision; from torch import nn; import torch.nn.functional as F
     torch.manual_seed(seed)
     full = getattr(torchvision.models, arch)(); k, n = yes.shape[1], len(x)-len(x)//20
@@ -880,7 +880,7 @@ def _train_body(arch, x, yes, num, epochs=9, bs=32, lr=4e-3, seed=0):
 
 # %% ../nbs/11_toypets.ipynb #c119
 def pretrain(out,          # file to write
-             n=12000,      # pictures, each of another invented breed
+             n=12000,      # images, each of another invented breed
              epochs=9, seed=11, arch=TOY_ARCH):
     "Train a body on invented breeds and write its weights, in half precision, to `out`: about 10 minutes on 2 cores"
     from torch import cat, save

@@ -1,4 +1,4 @@
-"""What several tests need: golden numbers, small pictures, a browser."""
+"""What several tests need: golden numbers, small images, a browser."""
 import json, os, shutil
 from pathlib import Path
 import pytest
@@ -33,7 +33,7 @@ def real_pets():
 
 @pytest.fixture
 def few_pets(tmp_path):
-    "A folder of 40 small pictures: 20 reddish 'Abyssinian', 20 greenish 'beagle'"
+    "A folder of 40 small images: 20 reddish 'Abyssinian', 20 greenish 'beagle'"
     folder = tmp_path/'pets'/'images'
     folder.mkdir(parents=True)
     torch.manual_seed(0)

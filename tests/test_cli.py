@@ -16,7 +16,7 @@ def typed(capsys, *words):
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    "A real, tiny run on 40 coloured pictures"
+    "A real, tiny run on 40 coloured images"
     root = tmp_path_factory.mktemp('run')
     folder = root/'pets'; folder.mkdir()
     torch.manual_seed(0)
@@ -33,20 +33,20 @@ def test_run_writes_report_and_network(trained):
     assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['resume', 'resume-before', 'stage-1', 'stage-2', 'stage-3']
 
 def test_cam_draws_the_class_asked_for(trained, capsys):
-    picture, model, out = trained/'pets'/'leonberger_3.jpg', trained/'out'/'models'/'stage-3.pth', trained/'maps'
+    image, model, out = trained/'pets'/'leonberger_3.jpg', trained/'out'/'models'/'stage-3.pth', trained/'maps'
     maps = []
     for name in ('leonberger', 'Abyssinian'):
-        status, said, _ = typed(capsys, 'cam', picture, '--class', name, '--model', model, '--out', out)
+        status, said, _ = typed(capsys, 'cam', image, '--class', name, '--model', model, '--out', out)
         assert status == 0 and name in said and f'leonberger_3-{name}.png' in said
         maps.append(Image.open(out/f'leonberger_3-{name}.png')); assert maps[-1].size == (64,64)
     assert maps[0].tobytes() != maps[1].tobytes()
     for name in ('leonberger', 'Abyssinian'):                                   # a method that does not know the class
-        assert typed(capsys, 'cam', picture, '--class', name, '--model', model, '--out', out, '--method', 'Eigen-CAM')[0] == 0
+        assert typed(capsys, 'cam', image, '--class', name, '--model', model, '--out', out, '--method', 'Eigen-CAM')[0] == 0
         maps.append(Image.open(out/f'leonberger_3-{name}.png'))
     assert maps[2].tobytes() == maps[3].tobytes() != maps[0].tobytes()
 
 @pytest.mark.parametrize('more, expected', [
-    (['--class', 'leonburger'], "class 'leonburger' does not exist; the nearest are leonberger"),
+    (['--class', 'leonburger'], "no class 'leonburger'; the nearest names are leonberger"),
     (['--layer', '0.99'], "0.99"),
     (['--method', 'GradCAM'], "no method 'GradCAM'; expected one of mean activation, Eigen-CAM, Grad-CAM"),
     (['--model', 'gone.pth'], 'gone.pth: no such file'),
@@ -59,7 +59,7 @@ def test_cam_says_what_is_wrong_in_one_line(trained, capsys, more, expected):
 def test_cam_with_files_that_are_not_what_they_should_be(trained, capsys, tmp_path):
     model = trained/'out'/'models'/'stage-3.pth'
     (tmp_path/'x.jpg').write_bytes(b'')
-    for words, expected in ((['cam', tmp_path/'x.jpg', '--model', model], 'x.jpg is not a picture'),
+    for words, expected in ((['cam', tmp_path/'x.jpg', '--model', model], 'x.jpg is not an image'),
                             (['cam', tmp_path/'gone.jpg', '--model', model], 'gone.jpg'),
                             (['cam', trained/'pets'/'leonberger_3.jpg', '--model', tmp_path/'x.jpg'], 'x.jpg is not a whole file of weights'),
                             (['cam', trained/'pets'/'leonberger_3.jpg', '--model', model, '--out', tmp_path/'x.jpg'/'map.png'], 'x.jpg: cannot write there')):
@@ -68,7 +68,7 @@ def test_cam_with_files_that_are_not_what_they_should_be(trained, capsys, tmp_pa
 
 @pytest.mark.parametrize('words, expected', [
     (['run', '--data', '/nowhere'], "'/nowhere' is not a folder"),
-    (['run', '--data', '{empty}'], 'holds no pictures named like'),
+    (['run', '--data', '{empty}'], 'holds no images named like'),
     (['run', '--data', '{pets}', '--arch', 'resnet43'], "arch 'resnet43' does not exist; the nearest are"),
     (['run', '--data', '{pets}', '--arch', 'resnet18', '--weights', 'gone.pth'], "'gone.pth': no such file"),
     (['run', '--data', '{pets}', '--arch', 'resnet18', '--weights', 'toy'], "there are no toy weights for 'resnet18'"),
@@ -83,10 +83,10 @@ def test_run_says_what_is_wrong_in_one_line(few_pets, tmp_path, capsys, words, e
     status, _, said = typed(capsys, *words)
     assert status == 1 and expected in said and '\n' not in said
 
-def test_all_pictures_broken(few_pets, tmp_path, capsys):
+def test_all_images_broken(few_pets, tmp_path, capsys):
     for f in (few_pets/'images').iterdir(): f.write_bytes(b'')
     status, _, said = typed(capsys, 'run', '--data', few_pets, '--out', tmp_path/'out')
-    assert status == 1 and 'none of the 40 pictures' in said
+    assert status == 1 and 'none of the 40 images' in said
 
 @pytest.mark.parametrize('words', [['run', '--epochs', 'three'], ['run', '--size', '0'], ['run', '--bs', '-1'], ['fly'], [], ['cam']])
 def test_what_cannot_be_understood_is_status_2(words, capsys):
@@ -117,7 +117,7 @@ def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout
     assert 'run|cam|data|lab' in out
 
-def test_cam_takes_a_number_and_writes_the_kind_of_picture_asked_for(trained, capsys, tmp_path):
+def test_cam_takes_a_number_and_writes_the_kind_of_image_asked_for(trained, capsys, tmp_path):
     model = trained/'out'/'models'/'stage-3.pth'
     status, said, _ = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', '--class', '1', '--model', model, '--out', tmp_path/'map.jpg')
     assert status == 0 and 'leonberger: logit' in said and 'toy' not in said
@@ -128,7 +128,7 @@ def test_cam_draws_what_it_can_and_names_the_rest(trained, capsys, tmp_path):
     for name in 'ab': (tmp_path/name).mkdir(); (tmp_path/name/'x_1.jpg').write_bytes((trained/'pets'/'leonberger_3.jpg').read_bytes())
     (tmp_path/'bad.jpg').write_bytes(b'')
     status, said, wrong = typed(capsys, 'cam', tmp_path/'bad.jpg', tmp_path/'a'/'x_1.jpg', tmp_path/'b'/'x_1.jpg', '--class', 'leonberger', '--model', model, '--out', tmp_path/'maps')
-    assert status == 1 and 'bad.jpg is not a picture' in wrong
+    assert status == 1 and 'bad.jpg is not an image' in wrong
     assert sorted(f.name for f in (tmp_path/'maps').iterdir()) == ['x_1-leonberger-2.png', 'x_1-leonberger.png']
 
 def test_cam_says_when_the_network_knows_only_toys(trained, capsys, tmp_path):
@@ -138,13 +138,13 @@ def test_cam_says_when_the_network_knows_only_toys(trained, capsys, tmp_path):
     said = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', '--model', tmp_path/'toy.pth', '--out', tmp_path/'map.png')[1]
     assert 'learnt from toy pets' in said
 
-def test_pictures_too_small_for_the_network_are_said_before_training(few_pets, tmp_path, capsys):
+def test_images_too_small_for_the_network_are_said_before_training(few_pets, tmp_path, capsys):
     status, _, said = typed(capsys, 'run', '--data', few_pets, '--arch', 'alexnet', '--weights', 'none', '--size', '32', '--out', tmp_path/'out')
-    assert status == 1 and 'alexnet cannot take pictures of 32 pixels' in said
+    assert status == 1 and 'alexnet cannot take images of 32 pixels' in said
 
 @pytest.fixture(scope='module')
 def masked(trained):
-    "The pictures of `trained`, and a trimap for 24 of the 40: the left half is pet"
+    "The images of `trained`, and a trimap for 24 of the 40: the left half is pet"
     trimaps = trained/'annotations'/'trimaps'; trimaps.mkdir(parents=True)
     whole = Image.new('L', (64,48), 2); whole.paste(1, (0,0,32,48))
     for breed in ('Abyssinian', 'leonberger'):
@@ -180,11 +180,11 @@ def test_localise_can_leave_out_what_was_trained_on(masked, capsys):
 
 @pytest.mark.parametrize('words, expected', [
     (['--model', 'gone.pth'], 'gone.pth: no such file'),
-    (['--data', '{few}'], 'none of the 40 pictures has a trimap'),
+    (['--data', '{few}'], 'none of the 40 images has a trimap'),
     (['--layers', '0,0.99'], "no layer '0.99'"),
     (['--layers', '1.4'], '1.4'),
     (['--data', '{strange}'], 'the network does not know beagle; it has learnt 2 classes, such as Abyssinian, leonberger'),
-    (['--n', '1'], 'one picture is too few'),
+    (['--n', '1'], 'one image is too few'),
     (['--out', '{few}/images/beagle_1.jpg'], 'cannot write there'),
     (['--data', '/nowhere'], "'/nowhere' is not a folder"),
 ])

@@ -1,4 +1,4 @@
-"""Finding, checking, splitting, loading and downloading pictures."""
+"""Finding, checking, splitting, loading and downloading images."""
 import hashlib, http.server, io, shutil, tarfile, threading
 from dataclasses import FrozenInstanceError, replace
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 from petcam import data as module
-from petcam.data import (BadPicture, download_pets, fetch, find_pets, get_data, is_whole, label_of, list_pictures,
-                         load_picture, split_by_rand_pct)
+from petcam.data import (BadImage, download_pets, fetch, find_pets, get_data, is_whole, label_of, list_images,
+                         load_image, split_by_rand_pct)
 
 def test_split_equals_fastais(golden):
     for case in golden['split_v1_numpy'].values():
@@ -28,11 +28,11 @@ def test_real_photographs(real_pets, golden):
     data = get_data(64, 16, path=pets)
     assert data.classes == golden['classes_in_order'] and data.classes.index('leonberger') == 25
     odd = [f for f in pets.files if Image.open(f).format != 'JPEG']
-    assert len(odd) == 2 and all(load_picture(f).shape[0] == 3 for f in odd)
+    assert len(odd) == 2 and all(load_image(f).shape[0] == 3 for f in odd)
 
-def test_listing_is_sorted_and_passes_over_what_is_no_picture(few_pets):
+def test_listing_is_sorted_and_passes_over_what_is_no_image(few_pets):
     (few_pets/'images'/'stray.mat').write_bytes(b'MATLAB'); (few_pets/'images'/'.hidden_1.jpg').write_bytes(b'')
-    files, broken = list_pictures(few_pets/'images')
+    files, broken = list_images(few_pets/'images')
     assert len(files) == 40 and not broken and files == sorted(files, key=lambda f: f.name)
 
 def test_broken_files_are_passed_over_with_a_count(few_pets, capsys):
@@ -52,29 +52,29 @@ def test_every_cut_is_noticed(tmp_path, format):
     for cut in (0, 10, len(whole)//2, len(whole)*9//10):
         path.write_bytes(whole[:cut]); assert not is_whole(path), (format, cut)
 
-def test_unreadable_picture_is_named(tmp_path):
+def test_unreadable_image_is_named(tmp_path):
     (tmp_path/'x_1.jpg').write_text('hello')
-    with pytest.raises(BadPicture, match='x_1.jpg is not a picture'): load_picture(tmp_path/'x_1.jpg')
+    with pytest.raises(BadImage, match='x_1.jpg is not an image'): load_image(tmp_path/'x_1.jpg')
 
 def test_alpha_palette_and_grey_become_three_colours(tmp_path):
     for mode in ('RGBA', 'P', 'L', 'CMYK', '1'):
         suffix = 'tiff' if mode == 'CMYK' else 'png'
         Image.new(mode, (5,4)).save(tmp_path/f'x.{suffix}')
-        assert load_picture(tmp_path/f'x.{suffix}').shape == (3,4,5)
+        assert load_image(tmp_path/f'x.{suffix}').shape == (3,4,5)
 
 def copies(folder, n, source):
     folder.mkdir(parents=True)
     for i in range(n): (folder/f'pug_{i}.jpg').symlink_to(source)
 
 def test_the_order_of_the_places(few_pets, tmp_path, monkeypatch):
-    picture, kaggle, cache = few_pets/'images'/'beagle_1.jpg', tmp_path/'kaggle', tmp_path/'cache'
-    toys = tmp_path/'toys'; copies(toys/'images', 2, picture); (toys/'toypets.json').write_text('{}')
+    image, kaggle, cache = few_pets/'images'/'beagle_1.jpg', tmp_path/'kaggle', tmp_path/'cache'
+    toys = tmp_path/'toys'; copies(toys/'images', 2, image); (toys/'toypets.json').write_text('{}')
     monkeypatch.setattr(module, 'make_toypets', lambda folder: toys)
     monkeypatch.setenv('PETCAM_CACHE', str(cache)); monkeypatch.delenv('PETCAM_DATA', raising=False)
     look = lambda path=None: find_pets(path, quiet=True, kaggle=kaggle)
     assert look().kind == 'toy'
-    copies(cache/'oxford-iiit-pet'/'images', 3, picture);                               assert look().why == 'downloaded earlier'
-    copies(kaggle/'datasets'/'someone'/'the-oxfordiiit-pet-dataset'/'images'/'images', 1001, picture); assert 'Kaggle' in look().why
+    copies(cache/'oxford-iiit-pet'/'images', 3, image);                               assert look().why == 'downloaded earlier'
+    copies(kaggle/'datasets'/'someone'/'the-oxfordiiit-pet-dataset'/'images'/'images', 1001, image); assert 'Kaggle' in look().why
     monkeypatch.setenv('PETCAM_DATA', str(few_pets));                                   assert 'PETCAM_DATA' in look().why
     assert look(toys).kind == 'toy' and len(look(toys).files) == 2
 
@@ -94,7 +94,7 @@ def test_a_folder_may_be_a_link(few_pets, tmp_path):
 
 def test_what_was_asked_for_and_is_not_there_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='gone.* is not a folder'): find_pets(tmp_path/'gone')
-    with pytest.raises(FileNotFoundError, match='holds no pictures'): find_pets(tmp_path)
+    with pytest.raises(FileNotFoundError, match='holds no images'): find_pets(tmp_path)
     monkeypatch.setenv('PETCAM_DATA', str(tmp_path))
     with pytest.raises(FileNotFoundError, match='PETCAM_DATA'): find_pets()
 
@@ -106,7 +106,7 @@ def test_labels_unknown_to_training_are_left_out(few_pets, capsys):
     at = sorted([*names, new]).index(new)
     seed = next(s for s in range(100) if at in split_by_rand_pct(41, seed=s)[1])
     data = get_data(32, 8, path=few_pets, seed=seed)
-    assert '1 validation pictures left out' in capsys.readouterr().out
+    assert '1 validation images left out' in capsys.readouterr().out
     assert data.classes == ['Abyssinian', 'beagle'] and len(data.valid_ds) == 7
 
 def test_a_name_without_a_label(): 
@@ -119,7 +119,7 @@ def test_seed_gives_the_same_batches_whoever_makes_them(few_pets):
     for again, after_again in (epoch(data), *(epoch(get_data(32, 8, path=few_pets, workers=n)) for n in (0, 1, 2))):
         assert after == after_again                                             # nor is anything else drawn from the generator
         for (a, ya), (b, yb) in zip(first, again, strict=True): assert torch.equal(a, b) and torch.equal(ya, yb)
-    assert not torch.equal(list(data.train_dl)[0][0], first[0][0])              # another epoch, other pictures
+    assert not torch.equal(list(data.train_dl)[0][0], first[0][0])              # another epoch, other images
 
 def test_a_broken_off_epoch_leaves_a_loader_that_works(few_pets):
     data = get_data(32, 8, path=few_pets)
@@ -134,22 +134,22 @@ def test_data_is_not_changed_behind_the_loaders_back(few_pets):
         with pytest.raises(FrozenInstanceError, match=name): setattr(thing, name, 16)
     assert next(iter(replace(data, bs=2).train_dl))[0].shape == (2,3,32,32)
 
-def test_one_item_takes_files_pictures_and_tensors(few_pets):
+def test_one_item_takes_files_images_and_tensors(few_pets):
     data = get_data(96, 8, path=few_pets)
     f = data.valid_ds.files[0]
-    for form in (f, str(f), Image.open(f), load_picture(f)): torch.testing.assert_close(data.denorm(data.one_item(form))[0], data.valid_ds[0][0])
+    for form in (f, str(f), Image.open(f), load_image(f)): torch.testing.assert_close(data.denorm(data.one_item(form))[0], data.valid_ds[0][0])
 
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(few_pets, tmp_path):
     data, file = get_data(96, 8, path=few_pets), tmp_path/'large_1.jpg'
     y, x = np.mgrid[:1200,:1600]
     Image.fromarray(np.stack([127+120*np.sin(x/90), 127+120*np.cos(y/70), (x+y)/11], -1).astype(np.uint8)).save(file, quality=95)
-    small = load_picture(file, 2*96)
+    small = load_image(file, 2*96)
     assert small.shape == (3,300,400)                                           # a quarter; an eighth would be too small
-    whole = torch.nn.functional.avg_pool2d(load_picture(file), 4)
+    whole = torch.nn.functional.avg_pool2d(load_image(file), 4)
     assert (small-whole).abs().max() < 6/255 and (small-whole).abs().mean() < 1/255
-    by_file, by_tensor = data.one_item(file), data.one_item(load_picture(file))
+    by_file, by_tensor = data.one_item(file), data.one_item(load_image(file))
     assert not torch.equal(by_file, by_tensor) and (data.denorm(by_file)-data.denorm(by_tensor)).abs().max() < 6/255
-    assert torch.equal(load_picture(data.valid_ds.files[0], 192), load_picture(data.valid_ds.files[0]))   # already small enough
+    assert torch.equal(load_image(data.valid_ds.files[0], 192), load_image(data.valid_ds.files[0]))   # already small enough
 
 # --- downloading ---
 
@@ -210,7 +210,7 @@ def test_the_archives_are_those_that_torchvision_names():
     from torchvision.datasets import OxfordIIITPet
     assert {(module.PETS_URL+n, s) for n, s in module.ARCHIVES.items()} == set(OxfordIIITPet._RESOURCES)
 
-def test_a_picture_damaged_in_the_middle_is_passed_over(few_pets):
+def test_a_image_damaged_in_the_middle_is_passed_over(few_pets):
     whole, damaged = (few_pets/'images'/f'beagle_{k}.jpg' for k in (98, 99))   # PNGs, whatever their names say
     Image.effect_noise((64,64), 50).save(whole, 'PNG')
     content = bytearray(whole.read_bytes())
@@ -229,10 +229,10 @@ def test_a_file_without_a_breed_is_passed_over_and_said(few_pets, capsys):
 
 def test_one_class_is_an_error(few_pets):
     for f in (few_pets/'images').glob('beagle*'): f.unlink()
-    with pytest.raises(ValueError, match=r"all 20 pictures are of one class, \['Abyssinian'\]"): get_data(32, 8, path=few_pets)
+    with pytest.raises(ValueError, match=r"all 20 images are of one class, \['Abyssinian'\]"): get_data(32, 8, path=few_pets)
 
 def test_a_file_that_breaks_while_training_is_named_without_a_traceback(few_pets):
     data = get_data(32, 8, path=few_pets)
     for f in data.train_ds.files: f.write_bytes(b'')
-    with pytest.raises(BadPicture) as e: list(data.train_dl)
-    assert 'is not a picture' in str(e.value) and 'Traceback' not in str(e.value) and '\n' not in str(e.value)
+    with pytest.raises(BadImage) as e: list(data.train_dl)
+    assert 'is not an image' in str(e.value) and 'Traceback' not in str(e.value) and '\n' not in str(e.value)

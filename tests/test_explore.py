@@ -4,10 +4,10 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from torch import nn
-from petcam.explore import BLIND, CamExplorer, Kept, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
+from petcam.explore import CLASS_AGNOSTIC, CamExplorer, LRUCache, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
 from petcam.heatmap import describe, overlay
 from petcam.hooks import layers_of
-from petcam.relatives import METHODS
+from petcam.methods import METHODS
 
 NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']
 
@@ -21,13 +21,13 @@ def small(k=5): # a 4-d map of three sizes, in-place ReLUs, more than one stage
 def model(): return small()
 
 @pytest.fixture(scope='module')
-def pictures(): return [*torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(1))]
+def images(): return [*torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(1))]
 
-def slow_pass(model, name, x, k, rather=None): # full backward through a copy -> activation and gradient (c,h,w)
+def slow_pass(model, name, x, k, versus=None): # full backward through a copy -> activation and gradient (c,h,w)
     model, seen = copy.deepcopy(model).requires_grad_(True).eval(), []
     model.get_submodule(name).register_forward_hook(lambda m, i, o: (seen.append(o.clone()), seen[0].retain_grad(), seen[0].clone())[-1])
     y = model(x)[0]
-    (y[k] if rather is None else y[k] - y[rather]).backward()
+    (y[k] if versus is None else y[k] - y[versus]).backward()
     return seen[0].detach()[0], seen[0].grad[0]
 
 def slow(*args, **kw): # Grad-CAM, channel by channel
@@ -35,30 +35,30 @@ def slow(*args, **kw): # Grad-CAM, channel by channel
     return sum(g[c].mean()*a[c] for c in range(len(a)))
 
 
-def test_the_map_on_show_is_that_of_the_class_layer_and_picture(model, pictures):
-    e = CamExplorer(model, pictures, classes=NAMES)
+def test_the_map_on_show_is_that_of_the_class_layer_and_image(model, images):
+    e = CamExplorer(model, images, classes=NAMES)
     for i, layer, k in [(0, '6', 0), (1, '6', 4), (1, '4', 2), (0, '2', 3), (0, '6', 1)]:
-        e.picture, e.layer, e.cls = i, layer, NAMES[k]
+        e.image, e.layer, e.cls = i, layer, NAMES[k]
         torch.testing.assert_close(e.map, slow(model, layer, e.store.item(i)[0], k), atol=1e-6, rtol=1e-4)
-        assert (e.picture, e.layer, e.cls) == (i, layer, NAMES[k])
+        assert (e.image, e.layer, e.cls) == (i, layer, NAMES[k])
 
-def test_a_slider_moved_changes_picture_words_and_map(model, pictures):
-    e = CamExplorer(model, pictures, classes=NAMES, cls='cat')
+def test_a_slider_moved_changes_image_words_and_map(model, images):
+    e = CamExplorer(model, images, classes=NAMES, cls='cat')
     seen = set()
     for k in range(5):
         e.class_slider.value = k
-        seen.add((e.image.value, e.said.value, e.notes[0].value, tuple(e.map.flatten().tolist())))
+        seen.add((e.display.value, e.said.value, e.notes[0].value, tuple(e.map.flatten().tolist())))
         assert NAMES[k] in e.said.value
     assert [len(set(o)) for o in zip(*seen)] == [5, 5, 5, 5]
-    before = e.image.value
+    before = e.display.value
     e.layer_slider.value = '2'
-    assert e.image.value != before and e.map.shape == layers_of(model, e.store.item(0)[0])['2'][1:]
+    assert e.display.value != before and e.map.shape == layers_of(model, e.store.item(0)[0])['2'][1:]
 
-def test_starts_at_the_predicted_class_and_the_last_layer(model, pictures):
-    e = CamExplorer(model, pictures[1])
+def test_starts_at_the_predicted_class_and_the_last_layer(model, images):
+    e = CamExplorer(model, images[1])
     assert e.cls == f"class {int(model(e.store.item(0)[0]).argmax())}" and e.layer == '6' and e.verdict.rank == 1
 
-def test_a_step_on_a_known_map_runs_no_network_and_is_quick(model, pictures):
+def test_a_step_on_a_known_map_runs_no_network_and_is_quick(model, images):
     e, runs = CamExplorer(model, torch.rand(3, 192, 192), classes=NAMES), []
     for layer in e.store.layers: e.layer = layer
     handle = model.register_forward_hook(lambda *a: runs.append(1))
@@ -78,94 +78,94 @@ def test_classes_are_computed_in_blocks():
     e.cls = 69; assert len(runs) == 1
     torch.testing.assert_close(e.map, slow(model, '6', e.store.item(0)[0], 69), atol=1e-6, rtol=1e-4)
 
-def test_every_method_is_that_of_the_lesson_and_costs_one_pass_for_all(model, pictures):
-    e = CamExplorer(model, pictures[0], classes=NAMES, layer='4')
+def test_every_method_is_that_of_the_lesson_and_costs_one_pass_for_all(model, images):
+    e = CamExplorer(model, images[0], classes=NAMES, layer='4')
     passes, runs = [slow_pass(model, '4', e.store.item(0)[0], k) for k in range(5)], []
     model.register_forward_hook(lambda *a: runs.append(1))
     for method, f in METHODS.items():
         for k, (a, g) in enumerate(passes):
             e.cls, e.method = k, method
             torch.testing.assert_close(e.map, f(a[None], g[None])[0], atol=1e-6, rtol=1e-4)
-            assert (method in e.words()) == (method != 'Grad-CAM') and ('the same for every class' in e.words()) == (method in BLIND)
+            assert (method in e.words()) == (method != 'Grad-CAM') and ('the same for every class' in e.words()) == (method in CLASS_AGNOSTIC)
     assert len(runs) == 1 # for the methods that do not look at the class; the others were known from the first map on
 
 @pytest.mark.parametrize('method', ['Grad-CAM', 'LayerCAM', 'HiResCAM', 'Grad-CAM++'])
-def test_this_class_rather_than_that(model, pictures, method):
-    e = CamExplorer(model, pictures[0], classes=NAMES)
-    e.method, e.layer, e.cls, e.rather = method, '2', 'hen', 'dog'
-    a, g = slow_pass(model, '2', e.store.item(0)[0], 3, rather=1)
+def test_this_class_rather_than_that(model, images, method):
+    e = CamExplorer(model, images[0], classes=NAMES)
+    e.method, e.layer, e.cls, e.versus = method, '2', 'hen', 'dog'
+    a, g = slow_pass(model, '2', e.store.item(0)[0], 3, versus=1)
     torch.testing.assert_close(e.map, METHODS[method](a[None], g[None])[0], atol=1e-6, rtol=1e-4)
-    assert e.rather == 'dog' and 'rather than dog' in e.words()
-    e.rather = None
-    assert e.rather is None and 'rather' not in e.words()
+    assert e.versus == 'dog' and 'versus dog' in e.words()
+    e.versus = None
+    assert e.versus is None and 'versus' not in e.words()
 
-def test_classes_in_the_order_of_their_probability(model, pictures):
-    e = CamExplorer(model, pictures, classes=NAMES, cls='fox')
-    before = e.image.value
+def test_classes_in_the_order_of_their_probability(model, images):
+    e = CamExplorer(model, images, classes=NAMES, cls='fox')
+    before = e.display.value
     e.by_probability = True
     for i in (0, 1):
-        e.picture = i
+        e.image = i
         y = model(e.store.item(i)[0])[0].tolist()
         assert [v for _, v in e.class_slider.options] == sorted(range(5), key=lambda k: -y[k]) and e.cls == 'fox'
-    e.picture = 0
-    assert e.image.value == before
+    e.image = 0
+    assert e.display.value == before
     e.by_probability = False
     assert [n for n, _ in e.class_slider.options] == NAMES and e.cls == 'fox'
 
-def test_three_hundred_pictures_make_pages_and_only_one_page_is_loaded(model):
+def test_three_hundred_images_make_pages_and_only_one_page_is_loaded(model):
     loaded = []
     e = CamExplorer(model, [torch.full((3, 40, 40), i/300) for i in range(300)], prepare=lambda p: (loaded.append(round(float(p[0, 0, 0])*300)), (p[None], p))[1])
     assert len(e.strip.row.children) == 8 and set(loaded) == set(range(8)) and e.strip.place.value == '1 to 8 of 300'
-    e.picture = 299
-    assert [o.description for o in e.strip.row.children] == [f'picture {i}' for i in range(297, 301)] and max(loaded) == 299
+    e.image = 299
+    assert [o.description for o in e.strip.row.children] == [f'image {i}' for i in range(297, 301)] and max(loaded) == 299
     e.strip.turns.children[0].click() # the earlier ones
     e.strip.row.children[0].click()
-    assert e.picture == 288 and e.strip.place.value == '289 to 296 of 300' and 'px-on' in e.strip.row.children[0]._dom_classes
+    assert e.image == 288 and e.strip.place.value == '289 to 296 of 300' and 'px-on' in e.strip.row.children[0]._dom_classes
     assert 100 not in loaded
 
-def png(picture): # (3,h,w) -> the bytes of a file
-    with io.BytesIO() as f: Image.fromarray((picture.permute(1, 2, 0)*255).byte().numpy()).save(f, 'PNG'); return f.getvalue()
+def png(image): # (3,h,w) -> the bytes of a file
+    with io.BytesIO() as f: Image.fromarray((image.permute(1, 2, 0)*255).byte().numpy()).save(f, 'PNG'); return f.getvalue()
 
 @pytest.mark.parametrize('old', [True, False], ids=['ipywidgets 7', 'ipywidgets 8'])
-def test_uploaded_pictures_are_shown_and_what_is_no_picture_is_named(model, pictures, old):
-    e = CamExplorer(model, pictures, classes=NAMES, cls='cat')
-    files = [('mine.png', png(pictures[1])), ('notes.txt', b'words')]
+def test_uploaded_images_are_shown_and_what_is_no_image_is_named(model, images, old):
+    e = CamExplorer(model, images, classes=NAMES, cls='cat')
+    files = [('mine.png', png(images[1])), ('notes.txt', b'words')]
     value = {n: dict(metadata=dict(name=n), content=c) for n, c in files} if old else tuple(dict(name=n, content=memoryview(c)) for n, c in files)
     e._take(dict(new=value))
-    assert e.store.titles == ['picture 1', 'picture 2', 'mine'] and e.picture == 2 and e.cls == 'cat'
+    assert e.store.titles == ['image 1', 'image 2', 'mine'] and e.image == 2 and e.cls == 'cat'
     assert 'notes.txt' in e.said.value and 'alert' in e.said.value and [n for n, _ in e.chooser.options] == e.store.titles
     torch.testing.assert_close(e.map, slow(model, '6', e.store.item(2)[0], 0), atol=1e-6, rtol=1e-4)
     e.cls = 'dog'
     assert 'notes.txt' not in e.said.value
 
-def test_an_error_is_said_once(model, pictures, tmp_path):
-    (tmp_path/'broken.png').write_bytes(b'no picture')
-    e = CamExplorer(model, [pictures[0], tmp_path/'broken.png'], classes=NAMES)
-    with pytest.raises(ValueError, match='broken.png'): e.picture = 1
+def test_an_error_is_said_once(model, images, tmp_path):
+    (tmp_path/'broken.png').write_bytes(b'no image')
+    e = CamExplorer(model, [images[0], tmp_path/'broken.png'], classes=NAMES)
+    with pytest.raises(ValueError, match='broken.png'): e.image = 1
     e.cls = e.cls # no change, so nothing is drawn
 
-def test_a_picture_that_the_model_cannot_take_is_not_added(model, pictures):
-    e = CamExplorer(model, pictures[0], classes=NAMES)
+def test_a_image_that_the_model_cannot_take_is_not_added(model, images):
+    e = CamExplorer(model, images[0], classes=NAMES)
     with pytest.raises(ValueError, match='not finite'): e.add(torch.full((3, 50, 50), float('nan')))
-    assert e.store.titles == ['picture 1'] and e.picture == 0 and not [o for o in e.store.kept.values if o[0] == 1 or o[1] == 1]
-    e.add(pictures[1], 'good')
+    assert e.store.titles == ['image 1'] and e.image == 0 and not [o for o in e.store.kept.values if o[0] == 1 or o[1] == 1]
+    e.add(images[1], 'good')
     torch.testing.assert_close(e.map, slow(model, '6', e.store.item(1)[0], e.class_slider.value), atol=1e-6, rtol=1e-4)
 
-def test_refresh_sees_other_weights(model, pictures):
-    e = CamExplorer(model, pictures[0], classes=NAMES, cls='fox')
+def test_refresh_sees_other_weights(model, images):
+    e = CamExplorer(model, images[0], classes=NAMES, cls='fox')
     with torch.no_grad(): model[9].weight.mul_(-1)
     e.refresh()
     torch.testing.assert_close(e.map, slow(model, '6', e.store.item(0)[0], 2), atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(e.store.logits(0), model(e.store.item(0)[0])[0].detach())
 
-def test_starts_with_what_it_is_given(model, pictures):
-    e = CamExplorer(model, pictures[0], classes=NAMES, cls='fox', layer='4', method='LayerCAM', rather='hen')
-    assert (e.cls, e.layer, e.method, e.rather) == ('fox', '4', 'LayerCAM', 'hen') and e.words().startswith('fox rather than hen: logit')
+def test_starts_with_what_it_is_given(model, images):
+    e = CamExplorer(model, images[0], classes=NAMES, cls='fox', layer='4', method='LayerCAM', versus='hen')
+    assert (e.cls, e.layer, e.method, e.versus) == ('fox', '4', 'LayerCAM', 'hen') and e.words().startswith('fox versus hen: logit')
 
-def test_methods_of_a_page(model, pictures):
-    assert contents(explorer_fragment(model, pictures[0], methods='LayerCAM'))['methods'] == ['LayerCAM']
-    with pytest.raises(ValueError, match='no method given'): explorer_fragment(model, pictures[0], methods=[])
-    with pytest.raises(ValueError, match='nearest.*LayerCAM'): explorer_fragment(model, pictures[0], methods=['Layercam2'])
+def test_methods_of_a_page(model, images):
+    assert contents(explorer_fragment(model, images[0], methods='LayerCAM'))['methods'] == ['LayerCAM']
+    with pytest.raises(ValueError, match='no method given'): explorer_fragment(model, images[0], methods=[])
+    with pytest.raises(ValueError, match='nearest.*LayerCAM'): explorer_fragment(model, images[0], methods=['Layercam2'])
 
 def test_a_photograph_that_lies_on_its_side_is_shown_upright(model):
     from petcam.explore import _opened
@@ -173,9 +173,9 @@ def test_a_photograph_that_lies_on_its_side_is_shown_upright(model):
     exif[0x112] = 6 # turn by 90 degrees
     with io.BytesIO() as f: wide.save(f, 'JPEG', exif=exif); assert _opened(f.getvalue()).size == (20, 60)
 
-def test_while_nobody_asks_the_neighbours_are_computed(model, pictures):
+def test_while_nobody_asks_the_neighbours_are_computed(model, images):
     async def rest():
-        e = CamExplorer(model, pictures[0], classes=NAMES, layers=['2', '4', '6'], layer='4')
+        e = CamExplorer(model, images[0], classes=NAMES, layers=['2', '4', '6'], layer='4')
         known = lambda: [o for o in e.store.layers if e.store.knows(0, o, 0, 'Grad-CAM', None)]
         e.cls = 1
         at_first = known()
@@ -186,9 +186,9 @@ def test_while_nobody_asks_the_neighbours_are_computed(model, pictures):
     at_first, later = asyncio.run(rest())
     assert '2' not in at_first and later == ['2', '4', '6']
 
-def test_what_cannot_be_computed_ahead_disturbs_nobody(model, pictures):
+def test_what_cannot_be_computed_ahead_disturbs_nobody(model, images):
     async def rest():
-        e = CamExplorer(model, pictures[0], classes=NAMES, layers=['4', '6'])
+        e = CamExplorer(model, images[0], classes=NAMES, layers=['4', '6'])
         good, e.store._of_block = e.store._of_block, lambda *a: 1/0
         said = e.said.value
         e._later(); await asyncio.sleep(.2)
@@ -200,54 +200,54 @@ def test_what_cannot_be_computed_ahead_disturbs_nobody(model, pictures):
         return e.layer
     assert asyncio.run(rest()) == '4'
 
-@pytest.mark.parametrize('what,bad,near', [('method', 'Grad', 'Grad-CAM'), ('method', 6, '0 to 5'), ('rather', 'ow', 'owl'), ('cls', 'ow', 'owl'), ('cls', 5, '0 to 4'), ('cls', -1, '0 to 4'), ('layer', '61', '6'),
-    ('layer', nn.ReLU(), 'does not exist'), ('picture', 2, '0 to 1'), ('picture', 'pictur 2', 'picture 2'), ('alpha', 1.5, '0 to 1')])
-def test_a_wrong_value_says_what_was_expected_and_changes_nothing(model, pictures, what, bad, near):
-    e = CamExplorer(model, pictures, classes=NAMES)
-    state = lambda: (e.cls, e.layer, e.picture, e.alpha, e.image.value, e.said.value, e.map.tolist())
+@pytest.mark.parametrize('what,bad,near', [('method', 'Grad', 'Grad-CAM'), ('method', 6, '0 to 5'), ('versus', 'ow', 'owl'), ('cls', 'ow', 'owl'), ('cls', 5, '0 to 4'), ('cls', -1, '0 to 4'), ('layer', '61', '6'),
+    ('layer', nn.ReLU(), 'no layer'), ('image', 2, '0 to 1'), ('image', 'pictur 2', 'image 2'), ('alpha', 1.5, '0 to 1')])
+def test_a_wrong_value_says_what_was_expected_and_changes_nothing(model, images, what, bad, near):
+    e = CamExplorer(model, images, classes=NAMES)
+    state = lambda: (e.cls, e.layer, e.image, e.alpha, e.display.value, e.said.value, e.map.tolist())
     before = state()
     with pytest.raises(ValueError, match=near): setattr(e, what, bad)
     assert state() == before
 
-def test_an_unreadable_picture_is_named_and_the_explorer_works_on(model, pictures, tmp_path):
-    broken = tmp_path/'broken.png'; broken.write_bytes(b'no picture')
-    e = CamExplorer(model, [pictures[0], broken], classes=NAMES, cls='cat')
-    before = e.image.value
+def test_an_unreadable_image_is_named_and_the_explorer_works_on(model, images, tmp_path):
+    broken = tmp_path/'broken.png'; broken.write_bytes(b'no image')
+    e = CamExplorer(model, [images[0], broken], classes=NAMES, cls='cat')
+    before = e.display.value
     e.chooser.value = 1 # by hand: a message in the widget
-    assert 'broken.png' in e.said.value and e.picture == 0 and e.image.value == before
-    with pytest.raises(ValueError, match='broken.png'): e.picture = 'broken'
+    assert 'broken.png' in e.said.value and e.image == 0 and e.display.value == before
+    with pytest.raises(ValueError, match='broken.png'): e.image = 'broken'
     e.cls = 'hen'
     assert 'broken.png' not in e.said.value and 'hen' in e.said.value
     with pytest.raises(ValueError, match='broken.png'): CamExplorer(model, broken)
 
-@pytest.mark.parametrize('args,kw,said', [(([],), {}, 'no pictures'), ((torch.zeros(3, 9),), {}, 'picture 1'), (([5],), {}, 'int'),
+@pytest.mark.parametrize('args,kw,said', [(([],), {}, 'no images'), ((torch.zeros(3, 9),), {}, 'image 1'), (([5],), {}, 'int'),
     ((torch.rand(3, 40, 40),), dict(classes=['a']), '5 scores, but there are 1'), ((torch.rand(3, 40, 40),), dict(layers=[]), 'usable'),
-    ((torch.rand(3, 40, 40),), dict(layers=['7']), 'layer .7. does not exist'), ((torch.rand(3, 40, 40),), dict(cls='cat'), 'nearest')])
+    ((torch.rand(3, 40, 40),), dict(layers=['7']), 'no layer .7.'), ((torch.rand(3, 40, 40),), dict(cls='cat'), 'nearest')])
 def test_bad_input_is_one_clear_message(model, args, kw, said):
     with pytest.raises(ValueError, match=said): CamExplorer(model, *args, **kw)
 
-def test_pictures_of_every_kind_give_the_same_map(model, tmp_path):
+def test_images_of_every_kind_give_the_same_map(model, tmp_path):
     pixels = np.random.RandomState(0).randint(0, 256, (48, 60, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path/'x.png')
     kinds = [tmp_path/'x.png', str(tmp_path/'x.png'), Image.fromarray(pixels), pixels, torch.tensor(pixels).permute(2, 0, 1)/255]
     maps = [CamExplorer(model, o, cls=1).map for o in kinds]
     for o in maps[1:]: torch.testing.assert_close(o, maps[0])
 
-def test_own_preparation_and_a_model_with_one_class(pictures):
+def test_own_preparation_and_a_model_with_one_class(images):
     model = small(1)
-    e = CamExplorer(model, pictures, prepare=lambda p: (2*p[None] - 1, p))
-    torch.testing.assert_close(e.map, slow(model, '6', 2*pictures[0][None] - 1, 0), atol=1e-6, rtol=1e-4)
+    e = CamExplorer(model, images, prepare=lambda p: (2*p[None] - 1, p))
+    torch.testing.assert_close(e.map, slow(model, '6', 2*images[0][None] - 1, 0), atol=1e-6, rtol=1e-4)
     assert 'rank 1 of 1' in e.words()
 
-def test_the_model_stays_as_it_was(model, pictures):
+def test_the_model_stays_as_it_was(model, images):
     model.train(); model[3].eval()
     state, modes = copy.deepcopy(model.state_dict()), [o.training for o in model.modules()]
-    e = CamExplorer(model, pictures); e.layer, e.cls, e.picture = '2', 3, 1
+    e = CamExplorer(model, images); e.layer, e.cls, e.image = '2', 3, 1
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and modes == [o.training for o in model.modules()]
     assert all(p.grad is None for p in model.parameters()) and not any(o._forward_hooks for o in model.modules())
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first():
-    kept, made = Kept(limit=1000), []
+    kept, made = LRUCache(limit=1000), []
     rng = np.random.RandomState(0)
     for key in rng.randint(0, 30, 300).tolist():
         got = kept(key, lambda: (made.append(key), torch.full((25,), float(key)))[1]) # 100 bytes
@@ -255,8 +255,8 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first():
     assert len(made) > 100
     assert (kept('large', lambda: torch.zeros(10**4)) == 0).all() and list(kept.values) == ['large']
 
-def test_few_maps_are_kept_in_a_small_store(model, pictures):
-    store = MapStore(model, [pictures[0]]*20, keep=3e5)
+def test_few_maps_are_kept_in_a_small_store(model, images):
+    store = MapStore(model, [images[0]]*20, keep=3e5)
     for i in range(20): store.map(i, '2', 0)
     assert sum(getattr(o, 'nbytes', 0) if not isinstance(o, tuple) else sum(t.nbytes for t in o) for o in store.kept.values.values()) <= 3e5
 
@@ -277,24 +277,24 @@ def test_panels_by_hand():
     assert (p[:, 14+6:] == overlay(under, m, 1)).all()
     for one in (panels(under, m, signed=False), panels(under, m.clamp(min=0), signed=False)): assert (one == panels(under, m, signed=False)).all()
 
-def test_settings_change_the_picture_as_they_say(model, pictures):
-    e = CamExplorer(model, pictures[0], cls=3)
+def test_settings_change_the_image_as_they_say(model, images):
+    e = CamExplorer(model, images[0], cls=3)
     e.alpha, e.positive = 0., True
-    assert (e.pixels()[:, -80:] == e.pixels()[:, :80]).all() # the bare picture
+    assert (e.pixels()[:, -80:] == e.pixels()[:, :80]).all() # the bare image
     e.alpha = .5
     assert (e.pixels() == panels(e.store.pixels(0), e.map.relu(), .5, False)).all()
     e.positive, e.same_scale = False, True
     top = int(model(e.store.item(0)[0]).argmax())
     assert (e.pixels() == panels(e.store.pixels(0), e.map, .5, limit=float(slow(model, '6', e.store.item(0)[0], top).abs().max()))).all()
 
-def test_a_still_picture_where_there_is_no_front_end(model, pictures):
-    e = CamExplorer(model, pictures, classes=NAMES)
+def test_a_still_image_where_there_is_no_front_end(model, images):
+    e = CamExplorer(model, images, classes=NAMES)
     bundle = e._repr_mimebundle_()
     assert bundle['application/vnd.jupyter.widget-view+json']['model_id'] == e.model_id and e.cls in bundle['text/plain']
     assert Image.open(io.BytesIO(base64.b64decode(bundle['image/jpeg']))).size[0] == 3*80 + 12
 
-def test_save_writes_the_picture_or_says_why_not(model, pictures, tmp_path):
-    e = CamExplorer(model, pictures, cls=2)
+def test_save_writes_the_image_or_says_why_not(model, images, tmp_path):
+    e = CamExplorer(model, images, cls=2)
     e.save(tmp_path/'new'/'x.png')
     assert (np.asarray(Image.open(tmp_path/'new'/'x.png'))[-64:] == e.pixels()).all()
     for bad in ('xyz', 'psd'): # Pillow can only read the second
@@ -304,18 +304,18 @@ def test_save_writes_the_picture_or_says_why_not(model, pictures, tmp_path):
 # ---------- the page with no kernel ----------
 def contents(fragment): return json.loads(re.search(r'application/json">(.*?)</script>', fragment)[1])
 
-def test_pictures_may_be_given_names(model, pictures):
-    assert CamExplorer(model, pictures, titles=['left', 'right']).chooser.options == (('left', 0), ('right', 1))
-    with pytest.raises(ValueError, match='2 pictures, but 1 titles'): CamExplorer(model, pictures, titles=['left'])
+def test_images_may_be_given_names(model, images):
+    assert CamExplorer(model, images, titles=['left', 'right']).chooser.options == (('left', 0), ('right', 1))
+    with pytest.raises(ValueError, match='2 images, but 1 titles'): CamExplorer(model, images, titles=['left'])
 
-def test_the_page_holds_the_maps_within_half_a_step(model, pictures):
-    store, data = MapStore(model, pictures, classes=NAMES), contents(explorer_fragment(model, pictures, classes=NAMES))
+def test_the_page_holds_the_maps_within_half_a_step(model, images):
+    store, data = MapStore(model, images, classes=NAMES), contents(explorer_fragment(model, images, classes=NAMES))
     assert data['classes'] == NAMES and data['layers'] == store.layers
-    for i, p in enumerate(data['pictures']):
+    for i, p in enumerate(data['images']):
         assert np.allclose(p['logits'], store.logits(i), atol=1e-4)
         for name, methods in zip(data['layers'], p['layers']):
             for method, o in zip(data['methods'], methods):
-                n = 1 if method in BLIND else 5
+                n = 1 if method in CLASS_AGNOSTIC else 5
                 q = np.frombuffer(base64.b64decode(o['maps']), np.uint8).reshape(n, o['h'], o['w'])
                 for k in range(n):
                     a, g = slow_pass(model, name, store.item(i)[0], k)
@@ -326,21 +326,21 @@ def test_quantise_of_a_flat_map():
     lo, hi, q = quantise(torch.full((2, 3, 3), 7.))
     assert lo.tolist() == hi.tolist() == [7., 7.] and not q.any()
 
-def test_no_name_can_break_out_of_the_page_and_nothing_is_fetched(model, pictures, tmp_path):
+def test_no_name_can_break_out_of_the_page_and_nothing_is_fetched(model, images, tmp_path):
     evil = '</script><img src=x onerror=alert(1)>'
-    page = explorer_html(model, pictures[0], tmp_path/'x.html', title=evil, classes=[evil, *NAMES[1:]]).read_text()
+    page = explorer_html(model, images[0], tmp_path/'x.html', title=evil, classes=[evil, *NAMES[1:]]).read_text()
     assert evil not in page and page.count('<script') == page.count('</script>') == 2
     assert not re.search(r'(src|href)="(?!data:)|https?://|@import|url\((?!data:)', page)
     assert [o.name for o in tmp_path.iterdir()] == ['x.html']
-    assert len({re.search('id="(px[0-9a-f]+)"', explorer_fragment(model, pictures[0]))[1] for _ in range(3)}) == 3
+    assert len({re.search('id="(px[0-9a-f]+)"', explorer_fragment(model, images[0]))[1] for _ in range(3)}) == 3
 
 def test_large_layers_are_left_out_of_the_page():
     data = contents(explorer_fragment(small(), torch.rand(3, 128, 128)))
     assert data['layers'] == ['4', '6'] # '2' has 63 x 63 cells
 
 @pytest.fixture(scope='module')
-def page(pictures, tmp_path_factory, browser):
-    path = explorer_html(small(), pictures, tmp_path_factory.mktemp('page')/'x.html', classes=NAMES)
+def page(images, tmp_path_factory, browser):
+    path = explorer_html(small(), images, tmp_path_factory.mktemp('page')/'x.html', classes=NAMES)
     page = browser.new_page(viewport=dict(width=900, height=900))
     page.asked, page.failed = [], []
     page.on('request', lambda r: page.asked.append(r.url))
@@ -348,37 +348,37 @@ def page(pictures, tmp_path_factory, browser):
     page.goto(path.as_uri()); page.wait_for_selector('.px-list li')
     return page
 
-def test_in_a_browser_the_map_on_show_is_the_right_one(page, pictures):
+def test_in_a_browser_the_map_on_show_is_the_right_one(page, images):
     model, rng = small(), np.random.RandomState(0)
-    store = MapStore(model, pictures, classes=NAMES)
+    store = MapStore(model, images, classes=NAMES)
     methods = page.evaluate("document.querySelector('.px').petcam.data.methods")
     for i, l, k, j in zip(*(rng.randint(0, n, 20).tolist() for n in (2, 3, 5, len(methods)))):
         got = page.evaluate('''async ([i, k, l, j]) => { const r = document.querySelector('.px').petcam; await r.show(i, k, l, j);
             const m = r.map(), c = document.querySelector('.px-over');
             return {h: m.h, w: m.w, v: [...m.v], said: document.querySelector('.px-said').textContent, size: [c.height, c.width],
                     over: [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data],
-                    under: [...document.querySelector('.px-picture').getContext('2d').getImageData(0, 0, c.width, c.height).data]}; }''', [i, k, l, j])
+                    under: [...document.querySelector('.px-image').getContext('2d').getImageData(0, 0, c.width, c.height).data]}; }''', [i, k, l, j])
         a, g = slow_pass(model, store.layers[l], store.item(i)[0], k)
         m = METHODS[methods[j]](a[None], g[None])[0]
         shown = torch.tensor(got['v']).view(got['h'], got['w'])
         assert (shown - m).abs().max() <= (m.max() - m.min())/500
         rgb = lambda o: np.array(o, np.uint8).reshape(*got['size'], 4)[..., :3]
-        ours = overlay(rgb(got['under']), shown, .6, signed=True).astype(int) # our own drawing of the page's map and picture
+        ours = overlay(rgb(got['under']), shown, .6, signed=True).astype(int) # our own drawing of the page's map and image
         assert np.abs(rgb(got['over']) - ours).max() <= 2 and got['size'] == [64, 80]
         assert describe(shown).split('. ')[0] in got['said'] and all(o in got['said'] for o in (NAMES[k], store.layers[l], methods[j]))
     assert not page.failed and len([o for o in page.asked if not o.startswith('data:')]) == 1
 
 def test_in_a_browser_the_keyboard_is_enough(page):
     page.evaluate("document.querySelector('.px').petcam.show(0, 0, 2)")
-    picture = lambda: page.evaluate("document.querySelector('.px-cells').toDataURL()")
-    seen = [picture()]
+    image = lambda: page.evaluate("document.querySelector('.px-cells').toDataURL()")
+    seen = [image()]
     for control, key in [('class', 'ArrowRight'), ('layer', 'ArrowLeft'), ('class', 'End'), ('only', 'Space')]:
-        page.focus(f'.px-{control}'); page.keyboard.press(key); seen.append(picture())
+        page.focus(f'.px-{control}'); page.keyboard.press(key); seen.append(image())
     page.focus('.px-method'); page.keyboard.press('ArrowDown'); assert 'HiResCAM' in page.inner_text('.px-said')
     page.keyboard.press('ArrowUp')
     assert len(set(seen)) == 5 and page.get_attribute('.px-class', 'aria-valuetext').startswith('owl')
     page.focus('.px-strip input:checked'); page.keyboard.press('ArrowRight'); page.wait_for_timeout(200)
-    assert page.get_attribute('.px-picture', 'aria-label') == 'picture 2'
+    assert page.get_attribute('.px-image', 'aria-label') == 'image 2'
     assert page.evaluate("document.documentElement.scrollWidth") <= 900
 
 def test_in_a_narrow_browser_a_long_strip_scrolls_and_not_the_page(tmp_path, page):

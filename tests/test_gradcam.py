@@ -29,7 +29,7 @@ def tiny():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
                          nn.Flatten(), nn.Dropout(.5), nn.Linear(4, 5)).eval()
 
-def slow(model, name, x, ks): # full backward through every parameter of a copy, one picture at a time
+def slow(model, name, x, ks): # full backward through every parameter of a copy, one image at a time
     model, maps = copy.deepcopy(model).requires_grad_(True).eval(), []
     for xi, k in zip(x, ks):
         seen = []
@@ -79,12 +79,12 @@ def test_other_networks_equal_captum_and_a_full_backward(arch):
     some = [names[int(i)] for i in torch.linspace(0, len(names)-1, 20)]
     for n in some: close(grad_cam(m, n, x, 5), LayerGradCam(m, m.get_submodule(n)).attribute(x, 5).detach()[:, 0])
     for n in some[:1] + some[-1:]: close(grad_cam(m, n, x, 5), slow(m, n, x, [5]))
-    maps = class_maps(m, some[-3:], x, classes=[0, 5])
+    maps = class_maps(m, some[-3:], x, targets=[0, 5])
     for n in some[-3:]: close(maps[n][:, 1], grad_cam(m, n, x, 5))
 
 def test_channels_that_come_last_are_refused():
     m = get_model('convnext_tiny', num_classes=3).eval()
-    with pytest.raises(ValueError, match=r"gives \(1, 16, 16, 384\) for pictures \(1, 3, 64, 64\), and a map needs \(b,c,h,w\)"):
+    with pytest.raises(ValueError, match=r"gives \(1, 16, 16, 384\) for images \(1, 3, 64, 64\), and a map needs \(b,c,h,w\)"):
         grad_cam(m, 'features.1.0.block.3', torch.randn(1, 3, 64, 64), 0)
 
 def test_frozen_no_grad_and_inference_mode_give_the_same_map(net, x):
@@ -155,7 +155,7 @@ def test_channels_that_come_last_are_refused_where_the_shape_would_suit_too(size
         with pytest.raises(ValueError, match="'features.1' gives .* channels second"): call()
 
 @pytest.mark.parametrize('stride', [(1, 4), (4, 1)])
-def test_a_map_need_not_have_the_pictures_proportions(stride):
+def test_a_map_need_not_have_the_images_proportions(stride):
     torch.manual_seed(0)
     m = nn.Sequential(nn.Conv2d(3, 8, 3, stride, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
     x = torch.randn(2, 3, 64, 64)
@@ -209,13 +209,13 @@ def test_one_score_is_read_as_a_sigmoid_several_as_a_softmax():
     torch.testing.assert_close(probabilities(torch.tensor([0., 1.])), torch.tensor([.268941, .731059]))
 
 @pytest.mark.parametrize('logits', [torch.zeros(2, 5), torch.tensor([1., float('nan')]), torch.zeros(())])
-def test_verdict_takes_one_picture(logits):
+def test_verdict_takes_one_image(logits):
     with pytest.raises(ValueError, match='logits must be'): verdict(logits, 0)
     assert verdict([0., 1.], 1).rank == 1
 
 def test_as_many_names_as_classes(tiny, x):
     for target in 1, 'b':
-        with pytest.raises(ValueError, match='3 names for the 5 classes of the model'): grad_cam(tiny, '1', x, target, names=list('abc'))
+        with pytest.raises(ValueError, match='3 names for the 5 classes of the model'): grad_cam(tiny, '1', x, target, class_names=list('abc'))
     with pytest.raises(ValueError, match='3 names for the 5 classes'): verdict(torch.zeros(5), 1, list('abc'))
 
 class NoBatchedWayBack(torch.autograd.Function):
@@ -278,11 +278,11 @@ def test_an_exception_inside_the_model_leaves_nothing_behind(tiny, x):
     handle.remove()
 
 def test_threads_do_not_disturb_each_other(tiny):
-    pictures = [torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(i)) for i in range(4)]
-    want = [grad_cam(tiny, '1', p, i) for i, p in enumerate(pictures)]
+    images = [torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    want = [grad_cam(tiny, '1', p, i) for i, p in enumerate(images)]
     slowly = tiny[2].register_forward_hook(lambda *_: time.sleep(.002))         # gives the others their chance
     tiny.train(); before = state(tiny)
-    def work(i): return [torch.equal(grad_cam(tiny, '1', pictures[i], i), want[i]) for _ in range(10)]
+    def work(i): return [torch.equal(grad_cam(tiny, '1', images[i], i), want[i]) for _ in range(10)]
     with ThreadPoolExecutor(4) as pool: assert all(all(o) for o in pool.map(work, range(4)))
     assert same(before, state(tiny))
     slowly.remove()
@@ -304,20 +304,20 @@ def test_targets_of_every_kind(tiny, x):
     want = torch.cat([grad_cam(tiny, '2', x[:1], 1), grad_cam(tiny, '2', x[1:], 4)])
     for t in [[1, 4], (1, 4), torch.tensor([1, 4]), np.array([1, 4]), lambda y: y[[0, 1], [1, 4]]]:
         close(grad_cam(tiny, '2', x, t), want)
-    close(grad_cam(tiny, '2', x, ['b', 'e'], names=list('abcde')), want)
+    close(grad_cam(tiny, '2', x, ['b', 'e'], class_names=list('abcde')), want)
     close(grad_cam(tiny, '2', x), grad_cam(tiny, '2', x, tiny(x).argmax(1)))
-    for t in [3, torch.tensor(3), np.int64(3), 'd']: close(grad_cam(tiny, '2', x, t, names=list('abcde')), grad_cam(tiny, '2', x, [3, 3]))
-    rather = grad_cam(tiny, '2', x, lambda y: y[:, 1] - y[:, 4])
-    close(rather, grad_cam(tiny, '2', x, 1) - grad_cam(tiny, '2', x, 4))
+    for t in [3, torch.tensor(3), np.int64(3), 'd']: close(grad_cam(tiny, '2', x, t, class_names=list('abcde')), grad_cam(tiny, '2', x, [3, 3]))
+    versus = grad_cam(tiny, '2', x, lambda y: y[:, 1] - y[:, 4])
+    close(versus, grad_cam(tiny, '2', x, 1) - grad_cam(tiny, '2', x, 4))
 
 def test_the_map_is_signed_and_relu_is_the_papers(tiny, x):
     m = grad_cam(tiny, '1', x, 2)
-    assert (m < 0).any() and torch.equal(grad_cam(tiny, '1', x, 2, relu=True), m.clamp(min=0))
+    assert (m < 0).any() and torch.equal(grad_cam(tiny, '1', x, 2, signed=False), m.clamp(min=0))
 
 @pytest.mark.parametrize('names', [['layer4'], ['layer1.0.bn1', 'layer3', 'layer4.2.bn2', 'layer4']])
 def test_class_maps_equal_one_call_for_each(net, x, names):
     ks = [0, 7, 36]
-    got = class_maps(net, names, x, classes=ks)
+    got = class_maps(net, names, x, targets=ks)
     assert list(got) == names
     for n in names:
         for j, k in enumerate(ks): close(got[n][:, j], grad_cam(net, n, x, k))
@@ -330,22 +330,22 @@ def test_class_maps_of_every_class_with_modules_as_keys_on_a_frozen_model(net, x
     close(got['layer4'][:, 11], grad_cam(net, 'layer4', x[:1], 11))
 
 @pytest.mark.parametrize('layer,target,says', [
-    ('1', 5, 'class 5 is out of range: the model has 5 classes, 0 to 4'), ('1', -1, 'class -1 is out of range'),
-    ('1', [1, 2, 3], '3 targets for 2 pictures'), ('1', [1], '1 targets for 2 pictures'),
-    ('1', 'pug', 'pass names='), ('7', 0, "no layer '7'"), ('6', 0, r"layer '6' gives \(2, 5\).*usable layers are 0, 1, 2"),
+    ('1', 5, 'class 5 is out of range: there are 5, 0 to 4'), ('1', -1, 'class -1 is out of range'),
+    ('1', [1, 2, 3], '3 targets for 2 images'), ('1', [1], '1 targets for 2 images'),
+    ('1', 'pug', 'pass class_names='), ('7', 0, "no layer '7'"), ('6', 0, r"layer '6' gives \(2, 5\).*usable layers are 0, 1, 2"),
     ('4', 0, r'gives \(2, 4\)'), (nn.ReLU(), 0, 'did not run'), ('1', lambda y: y.detach().sum(1), 'does not depend'),
-    ('1', lambda y: y[:1, 0], 'one number for each of the 2 pictures')])
+    ('1', lambda y: y[:1, 0], 'one number for each of the 2 images')])
 def test_what_cannot_be_answered_is_an_error_that_says_why(tiny, x, layer, target, says):
     with pytest.raises(ValueError, match=says): grad_cam(tiny, layer, x, target)
 
 def test_more_errors(net, tiny, x):
     with pytest.raises(ValueError, match="'layer1.0.relu' ran 2 times"): grad_cam(net, 'layer1.0.relu', x, 0)
-    with pytest.raises(ValueError, match="no class 'pugg'.*pug"): grad_cam(tiny, '1', x, 'pugg', names=['pug', 'beagle', 'c', 'd', 'e'])
+    with pytest.raises(ValueError, match="no class 'pugg'.*pug"): grad_cam(tiny, '1', x, 'pugg', class_names=['pug', 'beagle', 'c', 'd', 'e'])
     with pytest.raises(ValueError, match=r'x\[None\]'): grad_cam(tiny, '1', x[0], 0)
     with pytest.raises(ValueError, match='1 values that are not finite'): grad_cam(tiny, '1', torch.where(x == x.max(), torch.nan, x), 0)
     with pytest.raises(TypeError, match='whole number or a name, got 1.5'): grad_cam(tiny, '1', x, 1.5)
-    with pytest.raises(ValueError, match='out of range'): class_maps(tiny, ['1'], x, classes=[5])
-    with pytest.raises(ValueError, match='no layer or no class'): class_maps(tiny, ['1'], x, classes=[])
+    with pytest.raises(ValueError, match='out of range'): class_maps(tiny, ['1'], x, targets=[5])
+    with pytest.raises(ValueError, match='no layer or no class'): class_maps(tiny, ['1'], x, targets=[])
     with pytest.raises(ValueError, match='expected logits'): grad_cam(tiny[:3], '1', x, 0)
     with torch.inference_mode(): made = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match='inference_mode'): grad_cam(made, '0', x, 0)

@@ -106,7 +106,7 @@ def test_a_network_that_cannot_be_cut_says_so(arch):
     with pytest.raises(ValueError, match=f'{arch} cannot be cut'): create_cnn(arch, 2)
 
 @pytest.mark.parametrize('arch', ['deeplabv3_resnet50', 'raft_small', 'r3d_18'])
-def test_only_networks_that_classify_pictures_are_offered(arch):
+def test_only_networks_that_classify_images_are_offered(arch):
     with pytest.raises(ValueError, match=f"'{arch}' does not exist; the nearest"): create_cnn(arch, 2)
 
 @pytest.mark.parametrize('value, said', [(7, 'do not fit'), (float('nan'), 'not finite')])

@@ -2,7 +2,7 @@
 import pytest, torch
 from torch import nn
 from torchvision.models import resnet34
-from petcam.hooks import as_found, find_layer, hook_output, layers_of, spatial, watch
+from petcam.hooks import eval_mode, find_layer, hook_output, layers_of, spatial, watch
 
 
 def hooks(model): return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
@@ -73,7 +73,7 @@ def test_as_found_restores_each_mode_and_the_random_state():
     m = tiny().train()
     m[1].eval()
     modes, state = [o.training for o in m.modules()], torch.get_rng_state()
-    with pytest.raises(KeyError), as_found(m):
+    with pytest.raises(KeyError), eval_mode(m):
         assert not any(o.training for o in m.modules())
         torch.rand(3)
         raise KeyError
@@ -118,7 +118,7 @@ def test_a_network_that_halves_one_side_more_often_has_maps_all_the_same(stride)
     m, x = nn.Sequential(nn.Conv2d(3, 24, stride, stride), ChannelsLast()), torch.randn(2, 3, 64, 64)
     assert layers_of(m, x) == {'0': (24, 64//stride[0], 64//stride[1])}
 
-def test_where_the_picture_has_one_size_only_the_proportions_must_tell():
+def test_where_the_image_has_one_size_only_the_proportions_must_tell():
     m, x = nn.Sequential(OneSize(), nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, (1, 4), (1, 4))), torch.randn(1, 3, 64, 64)
     assert list(layers_of(m, x)) == ['0', '1']
 
@@ -146,7 +146,7 @@ def test_a_table_of_attention_is_no_map(size):
 def test_behind_a_pooling_to_a_fixed_size(size, usable): # of 3 x 7 nobody can tell which are the rows
     assert list(layers_of(nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(size)), torch.randn(2, 3, 64, 64))) == usable
 
-def test_the_narrow_picture_is_run_once_for_all_layers_and_only_in_doubt():
+def test_the_narrow_image_is_run_once_for_all_layers_and_only_in_doubt():
     m, x, seen = nn.Sequential(nn.Conv2d(3, 32, 2, 2), nn.Conv2d(32, 16, 2, 2), ChannelsLast()), torch.randn(2, 3, 64, 64), []
     m.register_forward_pre_hook(lambda m, inp: seen.append(tuple(inp[0].shape)))
     shapes = {'0': (2, 32, 32, 32), '1': (2, 16, 16, 16), '2': (2, 16, 16, 16)}

@@ -114,7 +114,7 @@ def test_the_machine_is_like_kaggles(machine):
     assert said.splitlines()[-1] == '/kaggle/working' and (machine/'working'/'mine').exists()
 
 def run_lessons(machine, made, mount, lessons):
-    "Attach the wheel at one mount point and pictures at the other, run `lessons`, and see what they leave"
+    "Attach the wheel at one mount point and images at the other, run `lessons`, and see what they leave"
     attach(machine, made/'petcam-wheel', 'petcam-wheel', mount)
     attach(machine, make_toypets(cache_dir()/'toypets'), 'toy-pets', next(m for m in MOUNTS if m != mount))
     for lesson in lessons: shutil.copy(lesson, machine/'working')
@@ -124,7 +124,7 @@ def run_lessons(machine, made, mount, lessons):
         print(f"{lesson.stem}: {time.monotonic()-start:.0f} s", flush=True)
     left = {f.name for f in (machine/'working').iterdir()} - {l.name for l in lessons}
     assert left <= {'models', 'build'}                                          # lesson 03 saves, lesson 13 tries the command
-    assert not (machine/'home'/'.cache'/'petcam'/'toypets').exists()            # the attached pictures were found, none drawn
+    assert not (machine/'home'/'.cache'/'petcam'/'toypets').exists()            # the attached images were found, none drawn
 
 @pytest.mark.parametrize('mount,lesson', [('old', '02_head'), ('new', '01_augment')])
 def test_a_short_lesson_without_the_internet(machine, made, mount, lesson): run_lessons(machine, made, mount, [ROOT/'nbs'/f'{lesson}.ipynb'])

@@ -67,7 +67,7 @@ def explorer(page): return page.locator(EXPLORER).first
 def handle(page, name): return explorer(page).locator(f'.widget-hslider:has(.widget-label:text-is("{name}")) .noUi-handle')
 def said(page): return explorer(page).locator('[role=status]').inner_text()
 
-def on_show(page): # the picture, decoded
+def on_show(page): # the image, decoded
     data = explorer(page).locator('> .widget-image').evaluate('''async o => {
       const bytes = new Uint8Array(await (await fetch((o.src ? o : o.querySelector('img')).src)).arrayBuffer());
       return btoa([...bytes].map(b => String.fromCharCode(b)).join('')); }''')
@@ -80,7 +80,7 @@ def press(page, name, key, wanted): # until the words say what is wanted
 
 def decoded(data): return np.asarray(Image.open(io.BytesIO(data))).astype(float)
 
-def nearest(ours, shown): # of all classes and layers, the one whose picture is nearest to the one on show
+def nearest(ours, shown): # of all classes and layers, the one whose image is nearest to the one on show
     def away(layer, k): ours.layer, ours.cls = layer, k; return np.abs(ours.pixels().astype(float) - shown).mean()
     return min((away(layer, k), layer, ours.store.classes[k]) for layer in ours.store.layers for k in range(len(ours.store.classes)))
 
@@ -120,13 +120,13 @@ def test_the_strip_the_method_and_the_other_class_by_keyboard(lab, ours):
     words = explorer(lab).locator('[role=status]')
     explorer(lab).locator('.widget-vbox button').nth(1).focus(); lab.keyboard.press('Enter')
     expect(words).not_to_contain_text('Abyssinian (82', timeout=30_000)
-    for menu, method in [('Method', 'LayerCAM'), ('Rather than', 'beagle')]:
+    for menu, method in [('Method', 'LayerCAM'), ('Versus', 'beagle')]:
         explorer(lab).locator(f'.widget-dropdown:has(.widget-label:text-is("{menu}")) select').select_option(label=method)
         expect(words).to_contain_text(method, timeout=30_000)
-    ours.picture, ours.method, ours.rather = 1, 'LayerCAM', 'beagle'
+    ours.image, ours.method, ours.versus = 1, 'LayerCAM', 'beagle'
     assert nearest(ours, on_show(lab))[1:] == (ours.store.layers[-1], ours.store.classes[20])
 
-def test_an_uploaded_picture_is_shown(lab, ours, tmp_path):
+def test_an_uploaded_image_is_shown(lab, ours, tmp_path):
     from playwright.sync_api import expect
     Image.fromarray(np.full((60, 90, 3), (40, 160, 80), np.uint8)).save(tmp_path/'meadow.png'); (tmp_path/'notes.txt').write_text('words')
     with lab.expect_file_chooser() as chooser: explorer(lab).locator('.widget-upload').click()
@@ -137,7 +137,7 @@ def test_an_uploaded_picture_is_shown(lab, ours, tmp_path):
 
 @pytest.mark.parametrize('theme', ['Light', 'Dark'])
 @pytest.mark.parametrize('width', [1400, 800])
-def test_it_fits_the_page(lab, theme, width): # look at the pictures in build/
+def test_it_fits_the_page(lab, theme, width): # look at the images in build/
     lab.set_viewport_size(dict(width=width, height=1000))
     lab.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", f'JupyterLab {theme}')
     explorer(lab).scroll_into_view_if_needed(); lab.wait_for_timeout(1500)

@@ -1,4 +1,4 @@
-"Promises of petcam.localise: scores against slow loops, masks that go the way of the picture, controls that know nothing."
+"Promises of petcam.localise: scores against slow loops, masks that go the way of the image, controls that know nothing."
 import csv, types, weakref
 from dataclasses import replace
 import numpy as np
@@ -6,10 +6,10 @@ import pytest, torch
 from PIL import Image
 from petcam import localise
 from petcam.data import Data, LESSON_TFMS, PetSet, Pets
-from petcam.localise import (Questions, Score, area, best_iou, centred_gaussian, crop_mask, deletion, draw_pairs, energy_inside, fours,
-                             grids, insertion, iou, last_layers, markdown, pair_game, play, pointing_game, randomised, score, shifted,
-                             study, study_html, sure, tables, trimap_game, trimap_mask, write_rows)
-from petcam.relatives import maps_of
+from petcam.localise import (Questions, Score, auc, best_iou, centre_prior, crop_mask, deletion, draw_pairs, energy_inside, class_quads,
+                             grid_mosaics, insertion, iou, last_layers, markdown, pair_game, evaluate_maps, pointing_game, randomize_weights, score, in_corners,
+                             study, study_html, is_confident, tables, trimap_game, trimap_mask, write_rows)
+from petcam.methods import maps_of
 
 CLASSES = ['Abyssinian', 'Bombay', 'pug', 'samoyed']
 
@@ -89,24 +89,24 @@ def test_score_is_the_mean_and_its_standard_error():
     two = np.random.RandomState(1).rand(50, 2)
     assert np.allclose(score(two), score(two.mean(1)))
     assert str(Score(.5, .0123, 9)) == '50.0 ± 1.2 %'
-    with pytest.raises(ValueError, match='no pictures'): score(torch.zeros(0))
+    with pytest.raises(ValueError, match='no images'): score(torch.zeros(0))
 
 def test_the_hill_is_a_gaussian_in_the_middle():
-    hill = centred_gaussian((6, 9), .3)
+    hill = centre_prior((6, 9), .3)
     for i in range(6):
         for j in range(9):
             want = np.exp(-.5*((i - 2.5)/1.8)**2)*np.exp(-.5*((j - 4)/2.7)**2)
             assert abs(hill[i, j] - want) < 1e-6
-    assert centred_gaussian(5).shape == (5, 5)
+    assert centre_prior(5).shape == (5, 5)
 
 @pytest.mark.parametrize('h,w', [(64, 64), (100, 80), (90, 200), (40, 64), (300, 210)])
-def test_a_mask_goes_the_way_of_its_picture(data, h, w):
+def test_a_mask_goes_the_way_of_its_image(data, h, w):
     i, j = np.mgrid[:h, :w]
     mask = ((i - .4*h)/(.3*h))**2 + ((j - .55*w)/(.25*w))**2 < 1
-    picture = Image.fromarray(np.repeat(mask[..., None]*np.uint8(255), 3, 2)) # the mask as a picture, through the picture's way
-    seen = data.denorm(data.one_item(picture))[0, 0]
-    sure = (seen - .5).abs() > .01
-    assert (crop_mask(data, mask)[sure] == (seen > .5)[sure]).all() and sure.float().mean() > .95
+    image = Image.fromarray(np.repeat(mask[..., None]*np.uint8(255), 3, 2)) # the mask as an image, through the image's way
+    seen = data.denorm(data.one_item(image))[0, 0]
+    is_confident = (seen - .5).abs() > .01
+    assert (crop_mask(data, mask)[is_confident] == (seen > .5)[is_confident]).all() and is_confident.float().mean() > .95
     assert crop_mask(data, mask).shape == (64, 64) and 0 < crop_mask(data, mask).float().mean() < 1
 
 def test_pairs_are_what_they_say_and_depend_on_the_seed_only(data):
@@ -153,7 +153,7 @@ def test_single_pets_are_scored_by_their_trimaps(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='pug_5.jpg has no trimap'): trimap_mask(data, files[5])
 
 def test_bad_data_is_named(data):
-    with pytest.raises(FileNotFoundError, match='none of the 0 validation pictures has a trimap'): trimap_game(learner(data))
+    with pytest.raises(FileNotFoundError, match='none of the 0 validation images has a trimap'): trimap_game(learner(data))
     with pytest.raises(ValueError, match='0 of the 2 classes can be drawn'): draw_pairs(replace(data, classes=['cat', 'dog']), 1)
 
 
@@ -210,7 +210,7 @@ def test_deletion_and_insertion_of_a_linear_model(steps):
             assert going[b, s].item() == pytest.approx(sigmoid(logit(left)), abs=1e-5)
             assert coming[b, s].item() == pytest.approx(sigmoid((1, 1, -1)[b]*logit(come)), abs=1e-5)
     c = going[0].tolist()
-    assert area(going)[0].item() == pytest.approx(sum((p + q)/2 for p, q in zip(c, c[1:]))/steps, abs=1e-6)
+    assert auc(going)[0].item() == pytest.approx(sum((p + q)/2 for p, q in zip(c, c[1:]))/steps, abs=1e-6)
 
 def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).train()
@@ -226,7 +226,7 @@ def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
         for no_batch in x[0], None:
             with pytest.raises(ValueError, match='x must be a float batch'): f(model, no_batch, torch.randn(2, 2, 2), 0)
         with pytest.raises(ValueError, match='class 99 is out of range'): f(model, x, torch.randn(2, 2, 2), 99)
-        with pytest.raises(ValueError, match='1 targets for 2 pictures'): f(model, x, torch.randn(2, 2, 2), [1])
+        with pytest.raises(ValueError, match='1 targets for 2 images'): f(model, x, torch.randn(2, 2, 2), [1])
         with pytest.raises(ValueError, match='steps must be 1 or more, got 0'): f(model, x, torch.randn(2, 2, 2), 1, steps=0)
         predicted = model.eval()(x).argmax(1)
         torch.testing.assert_close(f(model, x, maps := torch.randn(2, 2, 2)), f(model, x, maps, predicted))
@@ -252,7 +252,7 @@ def test_last_layers_of_a_network_with_maps_of_one_size():
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2))
     assert last_layers(model, torch.randn(2, 3, 16, 16)) == ['1']
 
-def test_a_study_needs_a_class_for_each_picture():
+def test_a_study_needs_a_class_for_each_image():
     with pytest.raises(ValueError, match='at least one, got 3 and 2'): study(None, None, ['a', 'b', 'c'], [0, 1])
     with pytest.raises(ValueError, match='at least one, got 0 and 0'): study(None, None, [], [])
 
@@ -260,26 +260,26 @@ def some_questions(n=8, s=6, classes=4):
     g = torch.Generator().manual_seed(n)
     return Questions(torch.randn(n, 3, s, s, generator=g), torch.arange(n)[:, None] % classes, torch.rand(n, 1, s, s, generator=g) > .5)
 
-def test_a_grid_holds_its_four_pictures_and_the_masks_are_their_cells():
-    q = some_questions(); g = grids(q)
+def test_a_grid_holds_its_four_images_and_the_masks_are_their_cells():
+    q = some_questions(); g = grid_mosaics(q)
     assert g.xb.shape == (2, 3, 12, 12) and g.ks.tolist() == [[0, 1, 2, 3]]*2 and g.masks.shape == (2, 4, 12, 12)
     for i in range(2):
         for j in range(4):
-            assert torch.equal(g.xb[i][:, g.masks[i, j]].view(3, 6, 6), q.xb[4*i + j]) # what lies in the cell is the picture
-    with pytest.raises(ValueError, match='got 6'): grids(some_questions(6))
-    with pytest.raises(ValueError, match='four classes'): grids(some_questions(8, classes=3))
+            assert torch.equal(g.xb[i][:, g.masks[i, j]].view(3, 6, 6), q.xb[4*i + j]) # what lies in the cell is the image
+    with pytest.raises(ValueError, match='got 6'): grid_mosaics(some_questions(6))
+    with pytest.raises(ValueError, match='four classes'): grid_mosaics(some_questions(8, classes=3))
 
-def test_fours_are_of_four_classes_use_no_picture_twice_and_waste_little():
+def test_fours_are_of_four_classes_use_no_image_twice_and_waste_little():
     ks = np.random.RandomState(0).randint(0, 9, 90).tolist()
-    out = fours(ks, 1)
+    out = class_quads(ks, 1)
     assert all(len({ks[i] for i in o}) == 4 for o in out.tolist()) and len(set(out.flatten().tolist())) == out.numel() > 60
-    assert torch.equal(out, fours(ks, 1)) and not torch.equal(out[0], fours(ks, 2)[0])
-    assert fours([1, 2, 3, 3]).shape == (0, 4)
+    assert torch.equal(out, class_quads(ks, 1)) and not torch.equal(out[0], class_quads(ks, 2)[0])
+    assert class_quads([1, 2, 3, 3]).shape == (0, 4)
 
-def test_a_shifted_mask_goes_exactly_with_its_picture():
+def test_a_shifted_mask_goes_exactly_with_its_image():
     xb, masks = torch.zeros(5, 3, 4, 4), torch.zeros(5, 1, 4, 4, dtype=torch.bool)
     for i, (r, c) in enumerate([(0, 0), (3, 1), (2, 2), (1, 3), (0, 3)]): xb[i, :, r, c] = 1; masks[i, 0, r, c] = True
-    out = shifted(Questions(xb, torch.zeros(5, 1, dtype=torch.long), masks))
+    out = in_corners(Questions(xb, torch.zeros(5, 1, dtype=torch.long), masks))
     assert out.xb.shape == (5, 3, 8, 8) and torch.equal(out.xb[:, 0] > 0, out.masks[:, 0]) and (out.masks.sum((1, 2, 3)) == 1).all()
     at = out.masks[:, 0].nonzero()[:, 1:].tolist()
     assert at == [[0, 0], [3, 5], [6, 2], [5, 7], [0, 3]] # the four corners in turn
@@ -292,7 +292,7 @@ def net():
 def test_random_weights_are_others_finite_repeatable_and_the_model_stays():
     model, x = net(), torch.randn(6, 3, 16, 16)
     model[0][1].running_mean += 7; before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    a, b, c = randomised(model, x, 1), randomised(model, x, 1), randomised(model, x, 2)
+    a, b, c = randomize_weights(model, x, 1), randomize_weights(model, x, 1), randomize_weights(model, x, 2)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and model.training and torch.equal(state, torch.get_rng_state())
     same = lambda p, q: all(torch.equal(v, q.state_dict()[k]) for k, v in p.state_dict().items())
     assert same(a, b) and not same(a, c) and not a.training
@@ -300,30 +300,30 @@ def test_random_weights_are_others_finite_repeatable_and_the_model_stays():
         if v.is_floating_point() and k not in ('0.1.weight', '0.1.bias'): assert not torch.equal(v, before[k]), k
     seen = a[0][0](x)
     torch.testing.assert_close(a[0][1].running_mean, seen.mean((0, 2, 3))); assert a[0][1].momentum == .1
-    with pytest.raises(ValueError, match='got 1'): randomised(model, x[:1])
+    with pytest.raises(ValueError, match='got 1'): randomize_weights(model, x[:1])
 
 def test_random_weights_of_a_module_with_its_own_parameters_are_the_old_ones_in_another_order():
-    w = torch.arange(64.).view(1, 8, 8); blank = randomised(Weighs(w.clone()), torch.randn(2, 1, 8, 8))
-    assert not torch.equal(blank.w, w) and torch.equal(blank.w.flatten().sort().values, w.flatten())
+    w = torch.arange(64.).view(1, 8, 8); randomized = randomize_weights(Weighs(w.clone()), torch.randn(2, 1, 8, 8))
+    assert not torch.equal(randomized.w, w) and torch.equal(randomized.w.flatten().sort().values, w.flatten())
 
 def test_play_scores_what_the_functions_say_and_its_controls_know_nothing():
     model, q = net().eval(), some_questions(6, 16)
-    blank = randomised(model, q.xb)
-    values = play(model, model[0], q, blank, seed=3)
-    for name, m in maps_of(blank, '0', q.xb, q.ks[:, 0].tolist()).items():
+    randomized = randomize_weights(model, q.xb)
+    values = evaluate_maps(model, model[0], q, randomized, seed=3)
+    for name, m in maps_of(randomized, '0', q.xb, q.ks[:, 0].tolist()).items():
         torch.testing.assert_close(values[f'{name}, random weights']['energy'][:, 0], energy_inside(m, q.masks[:, 0]))
     maps = maps_of(model, '0', q.xb, q.ks[:, 0].tolist())
     for name, m in maps.items():
         for measure, f in (('pointing', pointing_game), ('energy', energy_inside), ('IoU at half', iou), ('best IoU', best_iou)):
             torch.testing.assert_close(values[name][measure][:, 0], f(m, q.masks[:, 0]).float())
     torch.testing.assert_close(values['chance']['energy'][:, 0], q.masks.float().mean((1, 2, 3)))
-    hill = centred_gaussian(16).expand(6, 16, 16)
+    hill = centre_prior(16).expand(6, 16, 16)
     torch.testing.assert_close(values['centred Gaussian']['energy'][:, 0], energy_inside(hill, q.masks[:, 0]))
-    again, other = (play(model, '0', q, seed=s)['random map']['energy'] for s in (3, 4))
+    again, other = (evaluate_maps(model, '0', q, seed=s)['random map']['energy'] for s in (3, 4))
     assert torch.equal(again, values['random map']['energy']) and not torch.equal(again, other)
 
 def test_what_ignores_the_class_has_a_quarter_of_the_energy_in_every_grid():
-    values = play(net().eval(), '0', grids(some_questions(16, 16)))
+    values = evaluate_maps(net().eval(), '0', grid_mosaics(some_questions(16, 16)))
     for name in ('mean activation', 'Eigen-CAM', 'centred Gaussian', 'chance'):
         e = values[name]['energy']
         assert torch.allclose(e.sum(1)[e.sum(1) > 0], torch.ones(()), atol=1e-4) and (name.endswith('n') or (e.sum(1) > 0).any())
@@ -333,7 +333,7 @@ def test_last_layers_of_other_models():
     with torch.no_grad(): assert last_layers(resnet18(), torch.zeros(1, 3, 64, 64)) == ['layer4', 'layer3']
     assert last_layers(net(), torch.zeros(1, 3, 16, 16)) == ['0', '0.2']
 
-def noisy_pets(tmp_path): # 8 pictures of noise, their left halves masked -> files, class numbers
+def noisy_pets(tmp_path): # 8 images of noise, their left halves masked -> files, class numbers
     (tmp_path/'images').mkdir(); (tmp_path/'annotations'/'trimaps').mkdir(parents=True)
     files, ys = [], []
     for i in range(8):
@@ -347,8 +347,8 @@ def test_a_study_keeps_numbers_and_no_tensors(tmp_path, monkeypatch): # small te
     files, ys = noisy_pets(tmp_path)
     made = []
     def spied(*args):
-        assert sum(o() is not None for o in made) <= 4*len(localise.MEASURES) # those of the part before are still on their way
-        out = play(*args)
+        assert sum(o() is not None for o in made) <= 4*len(localise.METRICS) # those of the part before are still on their way
+        out = evaluate_maps(*args)
         made.extend(weakref.ref(v) for scores in out.values() for v in scores.values())
         return out
     monkeypatch.setattr(localise, 'play', spied)
@@ -365,7 +365,7 @@ def test_a_study_its_csv_and_its_page(tmp_path):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     numbers = {(r.game, r.layer, r.method, r.measure): r for r in result.rows}
     assert len(numbers) == len(result.rows) and {r.n for r in result.rows if r.measure == 'deletion'} == {2}
-    whole = play(model.eval(), '0', localise.singles(data, files, ys))
+    whole = evaluate_maps(model.eval(), '0', localise.singles(data, files, ys))
     assert numbers['single', '0', 'Grad-CAM', 'energy'].mean == pytest.approx(score(whole['Grad-CAM']['energy']).mean, abs=1e-6)
     torch.testing.assert_close(result.energy, whole['Grad-CAM']['energy'][:, 0], atol=1e-5, rtol=0)
     assert numbers['single', '0.0', 'chance', 'pointing'].mean == pytest.approx(.5, abs=.02) and result.energy.shape == (8,)
@@ -385,9 +385,9 @@ def test_a_study_its_csv_and_its_page(tmp_path):
 def test_sure_means_more_than_half_of_the_probability():
     model = Weighs(torch.ones(1, 1, 1)) # the probability of class 1 is the sigmoid of the pixel
     q = Questions(torch.tensor([3., -3., .1, -.1, 9.]).view(5, 1, 1, 1), torch.tensor([[1], [1], [1], [0], [0]]), None)
-    assert sure(model, q).tolist() == [True, False, True, True, False]
+    assert is_confident(model, q).tolist() == [True, False, True, True, False]
 
-def test_grids_take_pictures_of_the_whole_pool_that_the_network_is_sure_of(monkeypatch):
+def test_grids_take_images_of_the_whole_pool_that_the_network_is_sure_of(monkeypatch):
     pool = [(f'{k}_{i}.jpg', k) for k in range(6) for i in range(10)]
     monkeypatch.setattr(localise, 'singles', lambda data, files, ks, masks: list(files))
     monkeypatch.setattr(localise, 'sure', lambda model, names: [not o.startswith('3') for o in names])

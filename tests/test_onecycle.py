@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from petcam.data import get_data, write_beside
+from petcam.data import get_data, atomic_write
 from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle, set_rates, train_step
 
 def test_vectors(golden):
@@ -57,7 +57,7 @@ def test_two_colours_are_learnt(few_pets, learn, capsys):
     table = capsys.readouterr().out.strip().split('\n')
     assert table[-7].split() == ['epoch', 'train_loss', 'valid_loss', 'error_rate', 'time'] and table[-1].split()[0] == '5'
 
-def test_validation_counts_every_picture_once(learn):
+def test_validation_counts_every_image_once(learn):
     logits, y, losses = learn.predictions()
     one_by_one = [nn.functional.cross_entropy(learn.model(learn.data.one_item(x)), torch.tensor([k])).item() for x, k in (learn.data.valid_ds[i] for i in range(len(y)))]
     np.testing.assert_allclose(losses, one_by_one, rtol=1e-3, atol=1e-4)
@@ -108,12 +108,12 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     def dies(aside):
         open(aside, 'w').write('ne')
         raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): write_beside(tmp_path/'r.html', dies)
+    with pytest.raises(KeyboardInterrupt): atomic_write(tmp_path/'r.html', dies)
     assert (tmp_path/'r.html').read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
 
-def test_too_few_pictures_for_a_batch(few_pets):
+def test_too_few_images_for_a_batch(few_pets):
     learn = cnn_learner(get_data(32, 64, path=few_pets, workers=0), tiny_body(), weights=None)
-    with pytest.raises(ValueError, match='32 training pictures do not fill one batch of 64'): learn.fit_one_cycle(1)
+    with pytest.raises(ValueError, match='32 training images do not fill one batch of 64'): learn.fit_one_cycle(1)
 
 def test_bf16_says_what_fp32_says(few_pets, learn):
     learn.fit_one_cycle(2, 1e-2)

@@ -30,18 +30,18 @@ def test_at_most_five_in_a_hundred_are_wrong_and_stage_one_is_clearly_worse(lear
     assert error <= .05
     assert early.validate()[1] >= max(.1, 2*error)
 
-def prepared(learn, mask): # a mask goes the way of its picture: resized, then cut to the middle
+def prepared(learn, mask): # a mask goes the way of its image: resized, then cut to the middle
     return learn.data.valid_ds.prepare(torch.from_numpy(np.ascontiguousarray(mask)).float().expand(3,-1,-1))[0] > .5
 
 def test_the_peak_lies_on_the_animal_asked_for(learn):
-    "100 pictures of a cat and a dog, each asked for both"
+    "100 images of a cat and a dog, each asked for both"
     cats, dogs = ([b for b in BREEDS if b[0].isupper() is cat] for cat in (True, False))
     hits, chance = [], []
     for seed in range(100):
         cat, dog = cats[seed % len(cats)], dogs[seed*7 % len(dogs)]
         left, right = (cat, dog) if seed % 2 else (dog, cat)
-        picture, *masks = draw_pair(left, right, seed=seed)
-        xb = learn.data.one_item(picture)
+        image, *masks = draw_pair(left, right, seed=seed)
+        xb = learn.data.one_item(image)
         for name, mask in zip((left, right), masks):
             m = upsample(grad_cam(learn.model, learn.model[0], xb, learn.data.class_index(name))[0].cpu(), learn.data.size)
             inside = prepared(learn, mask)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from petcam.data import get_data
-from petcam.onecycle import StopWish, cnn_learner, read_checkpoint
+from petcam.onecycle import GracefulInterrupt, cnn_learner, read_checkpoint
 from petcam.resize import Stage, newest_checkpoint, run_stages
 
 def command(pets, out, *more):
@@ -91,7 +91,7 @@ def test_ctrl_c_stops_after_the_batch_and_leaves_a_usable_learner(begun):
     assert len(begun.rows) == 1
 
 def test_a_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), StopWish():
+    with pytest.raises(KeyboardInterrupt), GracefulInterrupt():
         for _ in range(2): signal.raise_signal(signal.SIGINT)
 
 def test_ctrl_c_in_a_terminal_is_one_line(few_pets, tmp_path):

@@ -16,7 +16,7 @@ LESSONS = sorted(p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
 MODULES = sorted(p.stem for p in (ROOT/'petcam').glob('*.py') if not p.stem.startswith('_'))
 # one word of each lesson that a reader might look for
 TERMS = {'00_data': 'label', '01_augment': 'homography', '02_head': 'bn_final', '03_onecycle': 'momentum', '04_resize': 'largest_batch', '05_kernels': 'conv2d',
-         '06_hooks': 'hook_output', '07_heatmap': 'upsample', '08_gradcam': 'grad_cam', '08b_relatives': 'LayerCAM', '09_explore': 'CamExplorer',
+         '06_hooks': 'hook_output', '07_heatmap': 'upsample', '08_gradcam': 'grad_cam', '08b_methods': 'LayerCAM', '09_explore': 'CamExplorer',
          '10_localise': 'pointing', '11_toypets': 'toy', '12_report': 'confusion', '13_cli': 'terminal'}
 
 # --- what the pages say, without building them
@@ -127,7 +127,7 @@ def test_previous_and_next_go_through_the_lessons_in_order(pages):
     order = [f'{o}.html' for o in LESSONS]
     for here, there in zip(order, order[1:]): assert there in pages[f'lessons/{here}'].links and here in pages[f'lessons/{there}'].links
 
-def test_every_picture_has_words(pages):
+def test_every_image_has_words(pages):
     for name, page in pages.items(): assert all('alt' in o for o in page.images), name
 
 def test_every_figure_of_a_lesson_says_what_it_shows(pages):
@@ -136,7 +136,7 @@ def test_every_figure_of_a_lesson_says_what_it_shows(pages):
 
 def test_words_of_the_glossary_lead_there(pages):
     page = pages['lessons/05_kernels.html'].path.read_text(encoding='utf-8')
-    assert re.search(r'<a class="pc-term" href="../glossary.html#term-batch" title="The pictures that go through the network together[^"]*">', page)
+    assert re.search(r'<a class="pc-term" href="../glossary.html#term-batch" title="The images that go through the network together[^"]*">', page)
 
 def test_no_directive_and_no_dollar_is_left(pages):
     for o in LESSONS:

@@ -1,4 +1,4 @@
-"""The sliders of the lessons: what is on show is what the function gives, a still picture is left, a mistake does no harm."""
+"""The sliders of the lessons: what is on show is what the function gives, a still image is left, a mistake does no harm."""
 import base64, io
 import ipywidgets as W
 import matplotlib.pyplot as plt
@@ -20,11 +20,11 @@ def ramp(level=100, dark=False): return np.full((20, 30), 0 if dark else level, 
 
 def noise(*shape): return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
-def panels(player, *widths): # the pictures that stand side by side, without their titles and frames
+def panels(player, *widths): # the images that stand side by side, without their titles and frames
     at = np.cumsum([1] + [w + 8 for w in widths])
     return [player.pixels[21:-1, a:a+w] for a, w in zip(at, widths)]
 
-def still(player): # (the picture as a stranger's page shows it, its words)
+def still(player): # (the image as a stranger's page shows it, its words)
     bundle = player._repr_mimebundle_()
     kind, = [k for k in bundle if k.startswith('image/')]
     return opened(base64.b64decode(bundle[kind])), bundle['text/plain']
@@ -35,7 +35,7 @@ def test_what_is_on_show_is_what_the_function_gives():
     p = play(ramp, level=(0, 255), dark=False)
     for values in (dict(level=7), dict(dark=True), dict(level=200, dark=False)):
         p.set(**values)
-        assert (opened(p.image.value) == ramp(**p.values)[..., None]).all() and p.image.format == 'png'
+        assert (opened(p.display.value) == ramp(**p.values)[..., None]).all() and p.display.format == 'png'
     assert p.values == dict(level=200, dark=False) and p.words == 'level 200, dark False' and p.words in p.said.value
 
 def test_a_hand_on_the_slider_draws_once_for_each_change():
@@ -72,15 +72,15 @@ def test_a_function_that_fails_says_so_and_the_slider_goes_back():
         if level == 13: raise RuntimeError('<13> is bad luck')
         return ramp(level)
     p = play(picky, level=(0, 255))
-    p.sliders['level'].value = 13 # by hand: a message under the picture
+    p.sliders['level'].value = 13 # by hand: a message under the image
     assert p.values == dict(level=100) and '&lt;13&gt; is bad luck' in p.said.value and 'role="alert"' in p.said.value
-    assert (opened(p.image.value) == 100).all()
+    assert (opened(p.display.value) == 100).all()
     p.sliders['level'].value = 14 # it goes on working
-    assert (opened(p.image.value) == 14).all() and 'luck' not in p.said.value and 'role="status"' in p.said.value
+    assert (opened(p.display.value) == 14).all() and 'luck' not in p.said.value and 'role="status"' in p.said.value
     with pytest.raises(RuntimeError, match='bad luck'): p.set(level=13) # from code: an exception
     assert p.values == dict(level=14)
     p.set(level=15)
-    assert p.picture[0, 0] == 15
+    assert p.image[0, 0] == 15
     with pytest.raises(RuntimeError): play(picky, start=dict(level=13), level=(0, 255))
 
 def test_what_a_slider_cannot_hold_is_refused_and_nothing_moves():
@@ -90,11 +90,11 @@ def test_what_a_slider_cannot_hold_is_refused_and_nothing_moves():
         with pytest.raises(ValueError, match=text): p.set(**wrong)
         assert p.values == dict(level=100, mode='soft', dark=False)
 
-def test_it_leaves_a_still_picture_with_its_words():
+def test_it_leaves_a_still_image_with_its_words():
     p = play(lambda level=100: (ramp(level), f'the level is {level}'), level=(0, 255))
     p.set(level=77)
-    picture, words = still(p)
-    assert words == 'the level is 77' and (picture[-20:] == 77).all() and picture.shape[0] > 20 and (picture[:-20] < 100).any()
+    image, words = still(p)
+    assert words == 'the level is 77' and (image[-20:] == 77).all() and image.shape[0] > 20 and (image[:-20] < 100).any()
     assert p._repr_mimebundle_()['application/vnd.jupyter.widget-view+json']['model_id'] == p.model_id
     assert p._ipython_display_ is None # ipywidgets 7 would show the sliders alone
 
@@ -121,13 +121,13 @@ def test_figures_are_closed_whether_drawing_works_or_not(fails):
     assert plt.get_fignums() == [mine.number] and p.pixels.shape[2] == 3
     plt.close(mine)
 
-def test_pictures_of_every_kind_become_the_same_pixels():
+def test_images_of_every_kind_become_the_same_pixels():
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)*20
     rgb = np.repeat(grey[..., None], 3, 2)
     for o in (grey, rgb, Image.fromarray(grey), Image.fromarray(rgb), torch.tensor(grey[None]/255.), torch.tensor(rgb.transpose(2, 0, 1)/255.)):
         assert (play(lambda n=1: o, n=(0, 2)).pixels == rgb).all()
     for o in (None, 'text', np.zeros((3, 4)), np.zeros((3, 4, 2), np.uint8)):
-        with pytest.raises(ValueError, match='is no picture'): play(lambda n=1: o, n=(0, 2))
+        with pytest.raises(ValueError, match='is no image'): play(lambda n=1: o, n=(0, 2))
 
 def test_a_photograph_is_sent_as_jpeg_and_a_drawing_as_png():
     assert play(lambda n=1: noise(3, 90, 90), n=(0, 2)).image.format == 'jpeg' and play(ramp).image.format == 'png'
@@ -144,12 +144,12 @@ def test_the_words_of_a_function_cannot_write_html():
 
 # ---- the lessons' sliders
 
-def test_kernel_the_picture_is_the_nine_numbers_slid_over_it():
-    picture = noise(3, 226, 226)
-    p = play_kernel(picture)
+def test_kernel_the_image_is_the_nine_numbers_slid_over_it():
+    image = noise(3, 226, 226)
+    p = play_kernel(image)
     nine = [1., -2., 0., 3., 1., -1., 0., -3., 2.]
     p.set(**{f'k{i//3}{i%3}': v for i, v in enumerate(nine)})
-    x, k = picture.double().sum(0).numpy(), np.array(nine).reshape(3, 3)/6
+    x, k = image.double().sum(0).numpy(), np.array(nine).reshape(3, 3)/6
     seen = sum(k[i, j]*x[i:i+224, j:j+224] for i in range(3) for j in range(3)) # no convolution
     expected = 255*(.5 - seen/np.quantile(abs(seen), .995)/2).clip(0, 1)
     _, middle, right = (o[..., 0] for o in panels(p, 224, 224, 224))
@@ -179,9 +179,9 @@ def test_schedule_the_curves_are_those_that_train(values):
     follow(mom, (0, 84, 166), 160 - (moms - moms.min())/(moms.max() - moms.min())*150)
     assert f"batch {lrs[2].argmax()} with" in p.words
 
-def follow(picture, colour, rows): # is a line of this colour within two pixels of each of the points?
-    height, width = picture.shape[:2]
-    at = np.argwhere(np.abs(picture[:height-25].astype(int) - colour).sum(2) < 90)
+def follow(image, colour, rows): # is a line of this colour within two pixels of each of the points?
+    height, width = image.shape[:2]
+    at = np.argwhere(np.abs(image[:height-25].astype(int) - colour).sum(2) < 90)
     for x, y in zip(np.linspace(56, width - 10, len(rows)), rows):
         assert np.abs(at - [y, x]).max(1).min() <= 2, (x, y)
 
@@ -198,7 +198,7 @@ def test_augment_the_red_line_is_the_edge_of_what_is_read():
     red = panels(p, 65, 65)[0][..., 0] == 255
     rows, cols = np.nonzero(red)
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (15, 49, 15, 49) and not red[20:45, 20:45].any() # 16 and 48, a pixel more on each side
-    assert '0% of the new picture is padding' in p.words
+    assert '0% of the new image is padding' in p.words
     p.set(zoom=1., degrees=45) # an octagon with the side 2*(2**.5-1) is common to both squares
     said = float(p.words.split(';')[1].split('%')[0])
     assert abs(said - 100*(1 - 2*(2**.5 - 1))) < 2
@@ -213,10 +213,10 @@ def test_channels_each_is_shown_with_its_own_peak():
     wide = round(224*4/3)
     for k in range(12):
         p.set(channel=k)
-        picture, cells, _ = (o[..., 0] for o in panels(p, wide, wide, wide))
+        image, cells, _ = (o[..., 0] for o in panels(p, wide, wide, wide))
         cells = cells[37::75, 37::75]
         assert cells.shape == (3, 4) and cells.argmax() == k and (cells > 0).sum() == 1
-        red = picture > 128
+        red = image > 128
         assert abs(np.nonzero(red)[0].mean()/75 - k//4 - .5) < .1 and abs(np.nonzero(red)[1].mean()/75 - k%4 - .5) < .1
         assert f'Channel {k} of 12: from 0.00 to {k+1:.2f}, highest in row {k//4+1} of 3, column {k%4+1} of 4.' in p.words
     p.set(strongest_first=True, channel=0)

@@ -8,7 +8,7 @@ ziamath.config.svg2, ziamath.config.precision = False, 2
 SIZE = 20   # in which it is drawn; a page scales it to the letters around it
 
 def drawn(tex, inline):
-    "A formula as a picture for the eye and as MathML for a screen reader"
+    "A formula as an image for the eye and as MathML for a screen reader"
     tex = re.sub(r'\\[Bb]ig(?=\\l)', r'\\left', re.sub(r'\\[Bb]ig(?=\\r)', r'\\right', tex))
     said = tex2mml(tex, inline=inline)
     if unknown := re.findall(r'\\\w*', said): raise SphinxError(f'mathematics with {unknown[0]}, which cannot be drawn: {tex}')
@@ -16,8 +16,8 @@ def drawn(tex, inline):
     em = lambda px: f'{px/SIZE:.3f}em'
     box = svg.svgxml().attrib
     style = f'width:{em(float(box["width"]))};height:{em(float(box["height"]))};vertical-align:{em(svg.getyofst() - 1)}'
-    picture = re.sub(r'width="[^"]*" height="[^"]*"', f'style="{style}" aria-hidden="true"', svg.svg(), count=1)
-    return picture.replace('"black"', '"currentColor"') + f'<span class="pc-said">{said}</span>'
+    image = re.sub(r'width="[^"]*" height="[^"]*"', f'style="{style}" aria-hidden="true"', svg.svg(), count=1)
+    return image.replace('"black"', '"currentColor"') + f'<span class="pc-said">{said}</span>'
 
 def inline(self, node):
     self.body.append(f'<span class="math" title="{html.escape(node.astext())}">{drawn(node.astext(), True)}</span>')

@@ -63,7 +63,7 @@ def convert(path):
     cells = [code_cell(c) if c.cell_type == 'code' else text_cell(c, terms) for c in work.nb.cells]
     cells = [c for c in cells if c]
     toy = any('toy' in str(c.get('outputs')) for c in cells)
-    number = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_relatives -> 8b
+    number = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_methods -> 8b
     cells[0].source = f'# {number} · {cells[0].source[2:]}\n\n{bar(path.name, toy)}'
     for i, c in enumerate(cells): c['id'] = f'c{i:03}'
     return nbformat.v4.new_notebook(cells=cells, metadata={'language_info': {'name': 'python'}})

@@ -23,14 +23,14 @@ def convert(notebook): # -> text, {file: bytes}
         if wishes.get('echo') != 'false': parts.append(fenced('python', re.sub(r'^#\|.*\n', '', source, flags=re.M)))
         for output in cell['outputs']:
             data = output.get('data', {'text/plain': output.get('text')})
-            picture = next((kind for kind in data if kind.startswith('image/')), None)
-            if not picture: parts.append(fenced('text', ''.join(data['text/plain']))); continue
-            name = f"docs/index-{len(figures)+1}.{picture.split('/')[1]}"
-            figures[name] = base64.b64decode(''.join(data[picture]))
+            image = next((kind for kind in data if kind.startswith('image/')), None)
+            if not image: parts.append(fenced('text', ''.join(data['text/plain']))); continue
+            name = f"docs/index-{len(figures)+1}.{image.split('/')[1]}"
+            figures[name] = base64.b64decode(''.join(data[image]))
             parts.append(f"![{wishes['fig-alt']}]({name})")
     return '\n\n'.join(parts)+'\n', figures
 
 if __name__ == '__main__':
     text, figures = convert(json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8')))
     (ROOT/'README.md').write_text(text, encoding='utf-8')
-    for name, picture in figures.items(): (ROOT/name).write_bytes(picture)
+    for name, image in figures.items(): (ROOT/name).write_bytes(image)

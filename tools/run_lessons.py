@@ -8,10 +8,10 @@ from PIL import Image
 
 def smaller(png):
     "A figure with photographs as JPEG, any other as PNG with few colours -> its kind, its bytes in base64"
-    picture, out = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
-    drawing = picture.getcolors(2048) is not None
-    if drawing: picture.quantize(64).save(out, 'PNG', optimize=True)
-    else: picture.save(out, 'JPEG', quality=80)
+    image, out = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
+    drawing = image.getcolors(2048) is not None
+    if drawing: image.quantize(64).save(out, 'PNG', optimize=True)
+    else: image.save(out, 'JPEG', quality=80)
     return ('image/png' if drawing else 'image/jpeg'), base64.b64encode(out.getvalue()).decode()
 
 def only_slider(output):

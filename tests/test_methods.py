@@ -3,7 +3,7 @@ import numpy as np
 import pytest, torch
 from torch import nn
 from petcam.gradcam import grad_cam
-from petcam.relatives import METHODS, class_activation_map, explain, maps_of, score_cam
+from petcam.methods import METHODS, class_activation_map, explain, maps_of, score_cam
 
 @pytest.fixture
 def parts(): return torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0)), torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(1))
@@ -71,22 +71,22 @@ def test_score_cam_against_one_mask_at_a_time_whatever_the_batches(net, x):
             want.append(sum(wi*c for wi, c in zip(w, ai)))
     for bs in 1, 4, 32: torch.testing.assert_close(score_cam(net, '1', x, 3, bs), torch.stack(want))
 
-def test_score_cam_asks_for_one_class_of_each_picture(net, x):
-    each = score_cam(net, '1', x, ['e', 'a', 'b'], names=list('abcde'))
+def test_score_cam_asks_for_one_class_of_each_image(net, x):
+    each = score_cam(net, '1', x, ['e', 'a', 'b'], class_names=list('abcde'))
     for i, k in enumerate((4, 0, 1)): torch.testing.assert_close(each[[i]], score_cam(net, '1', x[[i]], k))
     torch.testing.assert_close(score_cam(net, '1', x), score_cam(net, '1', x, net(x).argmax(1)))
     with pytest.raises(TypeError, match='a class is a whole number or a name, got <function'): score_cam(net, '1', x, lambda y: y[:, 0])
-    with pytest.raises(ValueError, match='2 targets for 3 pictures'): score_cam(net, '1', x, [1, 2])
+    with pytest.raises(ValueError, match='2 targets for 3 images'): score_cam(net, '1', x, [1, 2])
 
 @pytest.fixture
 def pooled(): # a network that CAM can explain
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
 
-def test_cam_asks_for_one_class_of_each_picture(pooled, x):
+def test_cam_asks_for_one_class_of_each_image(pooled, x):
     a, w = pooled[:2](x).detach(), pooled[4].weight.detach()
     want = torch.stack([sum(w[k,c]*a[i,c] for c in range(6)) for i, k in enumerate((4, 0, 1))])
-    torch.testing.assert_close(class_activation_map(pooled, '1', x, ['e', 'a', 'b'], names=list('abcde')), want)
+    torch.testing.assert_close(class_activation_map(pooled, '1', x, ['e', 'a', 'b'], class_names=list('abcde')), want)
     torch.testing.assert_close(class_activation_map(pooled, '1', x), class_activation_map(pooled, '1', x, pooled(x).argmax(1)))
 
 @pytest.mark.parametrize('f', [class_activation_map, score_cam])
@@ -104,7 +104,7 @@ def test_maps_under_autocast_have_32_bits(pooled, x, f):
 
 @pytest.mark.parametrize('target', [torch.tensor([2, 0, 1]), np.array([2, 0, 1]), ['c', 'a', 'b'], (2, 'a', np.int64(1))])
 def test_explain_takes_classes_as_grad_cam_does(net, x, target):
-    said = explain(net, '1', x, target, names=list('abcde'))
+    said = explain(net, '1', x, target, class_names=list('abcde'))
     assert [e.verdict.name for e in said] == ['c', 'a', 'b']
     torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, [2, 0, 1]))
 
@@ -124,7 +124,7 @@ def test_methods_without_a_gradient_need_none(pooled, x, call):
 def test_explain_more_targets(net, x):
     assert [e.verdict.name for e in explain(net, '1', x, range(3))] == ['class 0', 'class 1', 'class 2']
     assert [e.verdict.name for e in explain(net, '1', x, torch.tensor(4))] == ['class 4']*3
-    with pytest.raises(ValueError, match='2 names for the 5 classes'): explain(net, '1', x, 0, names=['a', 'b'])
+    with pytest.raises(ValueError, match='2 names for the 5 classes'): explain(net, '1', x, 0, class_names=['a', 'b'])
 
 def test_explain_a_function_of_what_is_no_tensor(net, x):
     class Wrapped(nn.Module):
@@ -137,12 +137,12 @@ def test_explain_a_function_of_what_is_no_tensor(net, x):
 def test_explain_says_what_was_asked(net, x):
     names = list('abcde')
     y = net(x).detach()
-    for said, yi, m in zip(explain(net, '1', x, 'c', names=names), y, grad_cam(net, '1', x, 2)):
+    for said, yi, m in zip(explain(net, '1', x, 'c', class_names=names), y, grad_cam(net, '1', x, 2)):
         torch.testing.assert_close(said.map, m)
         assert said.verdict.name == 'c' and abs(said.verdict.logit-yi[2]) < 1e-6 and said.verdict.rank == int((yi > yi[2]).sum())+1
         assert said.layer == '1' and ('does not believe' in str(said)) == (said.verdict.rank > 1) and 'Grad-CAM at layer' in str(said)
     assert [e.verdict.rank for e in explain(net, net[1], x)] == [1, 1, 1]
-    assert [e.verdict.name for e in explain(net, '1', x, ['a', 'b', 'e'], names=names)] == ['a', 'b', 'e']
+    assert [e.verdict.name for e in explain(net, '1', x, ['a', 'b', 'e'], class_names=names)] == ['a', 'b', 'e']
 
 @pytest.mark.parametrize('call', [maps_of, explain])
 def test_an_unknown_method_is_named(net, x, call):
