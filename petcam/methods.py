@@ -11,9 +11,9 @@ __all__ = ['METHODS', 'CLASS_AGNOSTIC', 'CLASS_DISCRIMINATIVE', 'mean_activation
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .engine.backward import activation, activation_and_gradient, eval_mode
+from .engine.backward import activation, activation_and_gradient
 from .engine.explanation import Explanation
-from .engine.layers import find_layer, name_of
+from .engine.layers import eval_mode, find_layer, name_of
 from .engine.lookup import index_of
 from .engine.targets import target_classes, verdict
 from .heatmap import upsample
