@@ -28,7 +28,7 @@ def eigen_cam(a:Tensor, g=None)->Tensor: # (b,c,h,w) -> (b,h,w)
     locations = a.flatten(2).transpose(1, 2) # (b,h*w,c)
     first = torch.linalg.svd(locations, full_matrices=False).Vh[:, 0]
     m = (locations @ first[..., None]).view(len(a), *a.shape[2:])
-    return m*m.sum((1, 2), keepdim=True).sign() # a direction has no sign: most is positive
+    return m*m.sum((1, 2), keepdim=True).sign() # a direction has no sign of its own
 
 # %% ../nbs/08b_methods.ipynb #c015
 def grad_cam_map(a:Tensor, g:Tensor)->Tensor: # (b,c,h,w) both -> (b,h,w)
@@ -94,15 +94,19 @@ def class_activation_map(
     linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
     with torch.autocast(a.device.type, enabled=False):
         if linears and _gives_scores(linears[-1], a, y):
-            return torch.einsum('bc,bcij->bij', linears[-1].weight.detach().to(a)[ks], a)
-    raise ValueError(f'CAM needs average pooling and one linear layer behind {layer!r}, '
-                     f'and {type(model).__name__} has something else there')
+            weight = linears[-1].weight.detach().to(a)
+            return torch.einsum('bc,bcij->bij', weight[ks], a)
+    has = type(model).__name__
+    raise ValueError('CAM needs average pooling and one linear layer '
+                     f'behind {layer!r}, and {has} has something else there')
 
 def _gives_scores(linear, a, y):
-    if (linear.in_features, linear.out_features) != (a.shape[1], y.shape[1]): return False
-    weight, bias = (o if o is None else o.detach().to(a) for o in (linear.weight, linear.bias))
-    near = max(1e-3, 4*torch.finfo(y.dtype).eps) # 16 bits are coarse
+    shape = linear.in_features, linear.out_features
+    if shape != (a.shape[1], y.shape[1]): return False
+    weight, bias = linear.weight.detach().to(a), linear.bias
+    if bias is not None: bias = bias.detach().to(a)
     scores = F.linear(a.mean((2, 3)), weight, bias)
+    near = max(1e-3, 4*torch.finfo(y.dtype).eps) # 16 bits are coarse
     return torch.allclose(scores, y.to(a), rtol=near, atol=near)
 
 # %% ../nbs/08b_methods.ipynb #c038
@@ -138,10 +142,11 @@ def explain(
     found, formula = find_layer(model, layer, x), find_method(method)
     a, g, y = _activation_and_gradient(model, found, x, target, class_names, [method])
     with torch.autocast(a.device.type, enabled=False): maps = formula(a, g)
-    ks = [None]*len(x) if callable(target) else target_classes(y, target, class_names)
-    said = [k if k is None else verdict(yi, k, class_names) for yi, k in zip(y, ks)]
     images = [None]*len(x) if images is None else list(images)
     if len(images) != len(x): raise ValueError(f'{len(images)} images to show for {len(x)}')
-    called = getattr(method, '__name__', method)
-    name = name_of(model, found)
-    return [Explanation(m, called, name, *o) for m, *o in zip(maps, ks, said, images)]
+    if callable(target): ks = verdicts = [None]*len(x)
+    else:
+        ks = target_classes(y, target, class_names)
+        verdicts = [verdict(yi, k, class_names) for yi, k in zip(y, ks)]
+    made = getattr(method, '__name__', method), name_of(model, found)
+    return [Explanation(m, *made, *o) for m, *o in zip(maps, ks, verdicts, images)]
