@@ -143,7 +143,8 @@ def explain(
     a, g, y = _activation_and_gradient(model, found, x, target, class_names, [method])
     with torch.autocast(a.device.type, enabled=False): maps = formula(a, g)
     images = [None]*len(x) if images is None else list(images)
-    if len(images) != len(x): raise ValueError(f'{len(images)} images to show for {len(x)}')
+    if len(images) != len(x):
+        raise ValueError(f'{len(images)} images to show for {len(x)}')
     if callable(target): ks = verdicts = [None]*len(x)
     else:
         ks = target_classes(y, target, class_names)
