@@ -4,10 +4,10 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from torch import nn
-from petcam.explore import CLASS_AGNOSTIC, CamExplorer, LRUCache, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
+from petcam.explore import CamExplorer, LRUCache, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
+from petcam.methods import CLASS_AGNOSTIC, METHODS
 from petcam.heatmap import describe, overlay
 from petcam.hooks import layers_of
-from petcam.methods import METHODS
 
 NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']
 

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest, torch
 from torch import nn
+from petcam.engine.backward import activation_and_gradient
 from petcam.gradcam import grad_cam
 from petcam.methods import METHODS, class_activation_map, explain, maps_of, score_cam
 
@@ -50,10 +51,10 @@ def test_a_channel_without_gradient_changes_nothing_in_grad_cam_plus_plus(parts)
 
 def test_maps_of_asks_for_the_class_once_and_leaves_the_model(net, x):
     seen = []
-    handle = net.register_forward_hook(lambda m, i, y: seen.append(len(y)))
+    handle = net.register_forward_hook(lambda m, i, y: seen.append(torch.equal(i[0], x)))
     net.train()
     maps = maps_of(net, '1', x, [0, 1, 4])
-    assert seen.count(3) == 1 and list(maps) == list(METHODS) and net.training and all(p.grad is None for p in net.parameters())
+    assert seen.count(True) == 1 and list(maps) == list(METHODS) and net.training and all(p.grad is None for p in net.parameters())
     handle.remove()
     torch.testing.assert_close(maps['Grad-CAM'], grad_cam(net, '1', x, [0, 1, 4]))
     assert list(maps_of(net, '1', x, 0, ['LayerCAM'])) == ['LayerCAM']
@@ -131,7 +132,7 @@ def test_explain_a_function_of_what_is_no_tensor(net, x):
         def __init__(self): super().__init__(); self.m = net
         def forward(self, x): return dict(logits=self.m(x), other=None)
     said = explain(Wrapped(), 'm.1', x, lambda out: out['logits'][:, 2])
-    assert [e.verdict for e in said] == [None]*3
+    assert [(e.verdict, e.target) for e in said] == [(None, None)]*3
     torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, 2))
 
 def test_explain_says_what_was_asked(net, x):
@@ -146,4 +147,19 @@ def test_explain_says_what_was_asked(net, x):
 
 @pytest.mark.parametrize('call', [maps_of, explain])
 def test_an_unknown_method_is_named(net, x, call):
-    with pytest.raises(ValueError, match="no method 'GradCAM'; expected .*Grad-CAM"): call(net, '1', x, 0, **{'methods' if call is maps_of else 'method': ['GradCAM'] if call is maps_of else 'GradCAM'})
+    with pytest.raises(ValueError, match="no method 'GradCAM'; the nearest names are Grad-CAM"): call(net, '1', x, 0, **{'methods' if call is maps_of else 'method': ['GradCAM'] if call is maps_of else 'GradCAM'})
+
+def test_the_last_usable_layer_is_the_one_that_is_left_out(net, x):
+    assert [e.layer for e in explain(net, None, x, 0)] == ['2']*3
+    torch.testing.assert_close(maps_of(net, None, x, 0), maps_of(net, '2', x, 0))
+
+def test_a_function_is_a_method_too(net, x):
+    for e, m in zip(explain(net, '1', x, 2, lambda a, g: 3*(a*g).sum(1)), METHODS['HiResCAM'](*activation_and_gradient(net, '1', x, 2)[:2])):
+        torch.testing.assert_close(e.map, 3*m)
+
+def test_an_explanation_keeps_its_image(net, x):
+    shown = torch.rand(3, 3, 9, 11)
+    for e, image, k in zip(explain(net, '1', x, [0, 4, 2], images=shown), shown, (0, 4, 2)):
+        assert torch.equal(e.image, image) and e.target == k and e.overlay().shape == (9, 11, 3)
+    with pytest.raises(ValueError, match='2 images to show for 3'): explain(net, '1', x, 0, images=shown[:2])
+    with pytest.raises(ValueError, match='has no image'): explain(net, '1', x, 0)[0].overlay()
