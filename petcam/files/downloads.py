@@ -15,7 +15,8 @@ from .storage import cache_dir
 def _has_checksum(path, checksum, kind):
     digest = hashlib.new(kind)
     with open(path, 'rb') as f:
-        while chunk := f.read(1 << 20): digest.update(chunk)
+        while chunk := f.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest().startswith(checksum)
 
 def _receive(url, part, show):

@@ -39,7 +39,8 @@ class _Epoch(Sampler):
     n:int
     train:bool
 
-    def __len__(self): return self.n
+    def __len__(self):
+        return self.n
 
     def __iter__(self):
         order = seeds = torch.arange(self.n)
@@ -68,7 +69,8 @@ class Loader:
             generator=torch.Generator(), # of its own, so that it draws nothing from ours
         )
 
-    def __len__(self): return len(self.dl)
+    def __len__(self):
+        return len(self.dl)
 
     def __iter__(self):
         try:
