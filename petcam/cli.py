@@ -95,7 +95,7 @@ def load_trained(path):
 def _look(net, about, image, asked, layer, method): # what is drawn, what is said, the name of the class
     from PIL import Image
     from petcam.augment import get_transforms
-    from petcam.data import as_tensor, denormalize, normalize
+    from petcam.files.images import as_tensor, denormalize, normalize
     from petcam.heatmap import overlay
     from petcam.methods import explain
     x = normalize(get_transforms()[1](as_tensor(image, 2*about['size']), about['size']))[None]
@@ -107,7 +107,8 @@ def cam(images, model='build/models/stage-3.pth', cls=None, layer='0', method='G
     "Draw where `model` sees class `cls` in each image: what `petcam cam` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     from PIL import Image
-    from petcam.data import BadImage, atomic_write
+    from petcam.files.images import BadImage
+    from petcam.files.storage import atomic_write
     from petcam.engine.lookup import index_of
     format = Image.registered_extensions().get((Path(out or '').suffix or '.png').lower())
     if format is None: raise Usage(f"--out {out}: expected the name of an image, such as map.png, or a folder")
@@ -163,7 +164,7 @@ def localise(model='build/models/stage-3.pth', data=None, n=None, layers=None, o
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
     from petcam.hooks import find_layer
     from petcam.localise import markdown, study, study_html, tables, write_rows
-    from petcam.data import atomic_write
+    from petcam.files.storage import atomic_write
     out, (net, about) = writable_folder(out), load_trained(model)
     for layer in layers or (): find_layer(net, layer)
     about = dict(about, size=size or about['size'])
@@ -181,7 +182,9 @@ def localise(model='build/models/stage-3.pth', data=None, n=None, layers=None, o
 # %% ../nbs/13_cli.ipynb #c030
 def data(path=None, download=False):
     "Say which images are used, or download the real ones: what `petcam data` does"
-    from petcam.data import download_pets, find_pets, labelled
+    from petcam.data import find_pets
+    from petcam.files.downloads import download_pets
+    from petcam.files.pets import labelled
     if download: path = download_pets(path)
     pets = find_pets(path)
     files, labels = labelled(pets.files)

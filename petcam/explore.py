@@ -17,7 +17,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 from .engine.lookup import index_of
-from .data import LESSON_TFMS, as_tensor, normalize, atomic_write
+from .data import LESSON_TFMS
+from .files.images import as_tensor, normalize
+from .files.storage import atomic_write
 from .gradcam import Verdict, activation, class_maps, verdict
 from .heatmap import describe, overlay
 from .hooks import eval_mode, layers_of, name_of

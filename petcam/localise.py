@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn, Tensor
-from .data import denormalize, atomic_write
+from .files.images import denormalize
+from .files.storage import atomic_write
 from .gradcam import target_classes, grad_cam, probabilities
 from .heatmap import as_mask, describe, overlay, upsample
 from .hooks import eval_mode, check_batch, find_layer, layers_of, name_of

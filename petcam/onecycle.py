@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.overrides import TorchFunctionMode
-from .data import atomic_write
+from .files.storage import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, summary, train_mode
 from .sliders import Player, beside, curves, play
 from .toypets import TOY_ARCH

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from .data import Data, atomic_write
+from .data import Data
+from .files.storage import atomic_write
 from .explore import explorer_fragment
 from .gradcam import grad_cam, verdict
 from .heatmap import describe, overlay

@@ -13,7 +13,9 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from . import __version__
-from .data import cache_dir, find_pets, get_data, is_first, normalize
+from .data import find_pets, get_data
+from .files.images import normalize
+from .files.storage import cache_dir, is_first
 from .onecycle import Learner, autocast, cnn_learner, read_checkpoint
 from .sliders import Player, beside, play
 

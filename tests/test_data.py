@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 from petcam import data as module
-from petcam.data import (BadImage, download_pets, fetch, find_pets, get_data, is_whole, label_of, list_images,
-                         load_image, split_by_rand_pct)
+from petcam.data import find_pets, get_data, label_of, split_by_rand_pct
+from petcam.files.downloads import download_pets, fetch
+from petcam.files.images import BadImage, is_whole, list_images, load_image
 
 def test_split_equals_fastais(golden):
     for case in golden['split_v1_numpy'].values():

@@ -2,7 +2,7 @@
 import json, os, shutil, subprocess, sys, sysconfig, time, venv, zipfile
 from pathlib import Path
 import pytest
-from petcam.data import cache_dir
+from petcam.files.storage import cache_dir
 from petcam.toypets import make_toypets
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from petcam import localise
-from petcam.data import Data, LESSON_TFMS, PetSet, Pets
+from petcam.data import Data, LESSON_TFMS, PetSet
+from petcam.files.pets import Pets
 from petcam.localise import (Questions, Score, auc, best_iou, centre_prior, crop_mask, deletion, draw_pairs, energy_inside, class_quads,
                              grid_mosaics, insertion, iou, last_layers, markdown, pair_game, evaluate_maps, pointing_game, randomize_weights, score, in_corners,
                              study, study_html, is_confident, tables, trimap_game, trimap_mask, write_rows)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from petcam.data import get_data, atomic_write
+from petcam.data import get_data
+from petcam.files.storage import atomic_write
 from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle, set_rates, train_step
 
 def test_vectors(golden):

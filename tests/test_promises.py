@@ -12,7 +12,7 @@ from petcam.toypets import BREEDS, draw_pair
 @pytest.fixture(scope='module')
 def toys(tmp_path_factory):
     "The toy pets' folder, whatever PETCAM_DATA says"
-    from petcam.data import cache_dir
+    from petcam.files.storage import cache_dir
     from petcam.toypets import make_toypets
     return make_toypets(cache_dir()/'toypets')
 
