@@ -1,0 +1,270 @@
+"use strict";
+// The explorer of class maps in a page: no kernel, no network, no library.
+// First functions of numbers and words, tested against petcam's own (tests/js); then the page.
+
+// ---------- numbers ----------
+
+const clip = (v, low, high) => Math.min(high, Math.max(low, v));
+const argmax = values => values.indexOf(Math.max(...values));
+const largest = values => values.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
+const bytes = base64 => Uint8Array.from(atob(base64), c => c.charCodeAt(0));
+
+function softmax(logits) { // of a single score, a yes or no, the sigmoid
+  if (logits.length === 1) return [1/(1 + Math.exp(-logits[0]))];
+  const top = Math.max(...logits);
+  const e = logits.map(v => Math.exp(v - top));
+  const sum = e.reduce((a, b) => a + b);
+  return e.map(v => v/sum);
+}
+
+function rankOf(logits, target) { // 1: the class that the model predicts
+  return 1 + logits.filter(v => v > logits[target]).length;
+}
+
+function unpack(packed, target) { // -> {h, w, values}, the map of class `target`, or the only one
+  packed.bytes = packed.bytes || bytes(packed.maps);
+  const k = target % packed.lo.length, n = packed.h*packed.w;
+  const lo = packed.lo[k], step = (packed.hi[k] - lo)/255;
+  const values = Float32Array.from(packed.bytes.subarray(k*n, (k + 1)*n), q => lo + step*q);
+  return {h: packed.h, w: packed.w, values};
+}
+
+// for each of `size` pixels: the two locations that it lies between, and how far
+function neighbours(n, size) {
+  return Array.from({length: size}, (_, i) => {
+    const at = Math.max(0, (i + .5)*n/size - .5), first = Math.floor(at);
+    return [first, Math.min(first + 1, n - 1), at - first];
+  });
+}
+
+function upsample({h, w, values}, height, width) { // bilinear, as torch with align_corners=False
+  const rows = neighbours(h, height), columns = neighbours(w, width);
+  const out = new Float32Array(height*width);
+  rows.forEach(([above, below, down], y) => {
+    columns.forEach(([left, right, across], x) => {
+      const mix = row => values[row*w + left]*(1 - across) + values[row*w + right]*across;
+      out[y*width + x] = mix(above)*(1 - down) + mix(below)*down;
+    });
+  });
+  return out;
+}
+
+// ---------- colours ----------
+
+const BLUE = 38, RED = 217; // where they stand in the blue-white-red table
+
+// values -> pixels, over those of `under`, or over white
+function paint(values, under, table, {alpha, signed, limit}) {
+  const out = new Uint8ClampedArray(4*values.length);
+  for (let i = 0; i < values.length; i++) {
+    const t = clip(signed ? (values[i]/limit + 1)/2 : values[i]/limit, 0, 1); // from 0 to 1
+    const cover = signed ? Math.sqrt(alpha)*Math.abs(2*t - 1)**.7 : alpha;
+    const colour = signed ? (t > .5 ? RED : BLUE) : Math.min(255, Math.floor(256*t));
+    const below = j => under ? under[4*i + j] : 255;
+    const grey = .299*below(0) + .587*below(1) + .114*below(2);
+    for (let j = 0; j < 3; j++) {
+      const base = signed ? .3*below(j) + .7*grey : below(j); // colour shall mean evidence
+      out[4*i + j] = base*(1 - cover) + table[3*colour + j]*cover;
+    }
+    out[4*i + 3] = 255;
+  }
+  return out;
+}
+
+// the colours from the lowest to the highest, for CSS
+function legend(table, {signed, limit}) {
+  const steps = [...Array(33).keys()];
+  const values = steps.map(i => limit*(signed ? i/16 - 1 : i/32));
+  const pixels = paint(values, null, table, {alpha: 1, signed, limit});
+  return `linear-gradient(90deg, ${steps.map(i => `rgb(${pixels.slice(4*i, 4*i + 3)})`)})`;
+}
+
+// ---------- words: petcam's own, letter for letter ----------
+
+function fixed(v, digits) { // as Python writes it: halfway between two numbers, the even one
+  const halfway = Math.abs(v*2**(digits + 1)) % 2 === 1;
+  if (!halfway) return v.toFixed(digits);
+  const below = Math.floor(v*10**digits);
+  return ((below + Math.abs(below % 2))/10**digits).toFixed(digits);
+}
+
+const percent = (p, digits = 1) => fixed(100*p, digits) + '%';
+
+// the fractions of the positive evidence in the thirds of the image
+function thirds({h, w, values}, across) {
+  const sums = [0, 0, 0], n = across ? w : h;
+  values.forEach((v, i) => {
+    const at = across ? i % w : Math.floor(i/w);
+    for (let part = 3*at; part < 3*at + 3; part++) sums[Math.floor(part/n)] += Math.max(0, v)/3;
+  });
+  const all = sums[0] + sums[1] + sums[2];
+  return sums.map(sum => percent(Math.fround(sum/all), 0));
+}
+
+function describe(map) { // `petcam.heatmap.describe`
+  const {h, w, values} = map;
+  const at = values.reduce((best, v, i) => v > values[best] ? i : best, 0);
+  if (!(values[at] > 0)) return 'No positive evidence anywhere in the image.';
+  const row = Math.floor(at/w), column = at % w;
+  const vertical = ['top', 'middle', 'bottom'][Math.floor(3*(row + .5)/h)];
+  const horizontal = ['left', 'centre', 'right'][Math.floor(3*(column + .5)/w)];
+  const central = vertical === 'middle' && horizontal === 'centre';
+  const place = central ? 'centre' : `${vertical} ${horizontal}`;
+  const flat = values.every(v => v === values[0]);
+  const top = flat ? 'The same everywhere. ' :
+    `Strongest at the ${place} (row ${row + 1} of ${h}, column ${column + 1} of ${w}). `;
+  const x = thirds(map, true), y = thirds(map, false);
+  return `${top}Of what is above zero, by thirds: left ${x[0]}, centre ${x[1]}, right ${x[2]}; ` +
+    `top ${y[0]}, middle ${y[1]}, bottom ${y[2]}.`;
+}
+
+function verdict(logits, target, names) { // `petcam.gradcam.verdict`
+  const p = softmax(logits), rank = rankOf(logits, target), top = argmax(logits);
+  const said = `${names[target]}: logit ${fixed(logits[target], 2)}, ${percent(p[target])}, ` +
+    `rank ${rank} of ${logits.length}`;
+  return rank === 1 ? said : `${said}; the model says ${names[top]} (${percent(p[top])})`;
+}
+
+function words({names, logits, target, layer, method, agnostic, map}) { // `CamExplorer.words`
+  const same = agnostic ? ' (the same for every class)' : '';
+  const how = `layer ${layer}, ${map.h} x ${map.w}, ${method}${same}`;
+  return `${verdict(logits, target, names)}, ${how}. ${describe(map)}`;
+}
+
+// ---------- the page ----------
+
+function explore(root) { // the section that templates/explorer.html makes
+  const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
+  const names = data.class_names;
+  const tables = {signed: bytes(data.tables.RdBu_r), positive: bytes(data.tables.magma)};
+  const el = name => root.querySelector(`.px-${name}`);
+  const make = (tag, more) => Object.assign(document.createElement(tag), more);
+  let shown = 0, under = null; // the image on show: its index, its pixels
+
+  function chosen() { // what the controls say, and what belongs to it
+    const image = data.images[shown], {logits} = image;
+    const target = +el('target').value, layer = +el('layer').value, method = +el('method').value;
+    const packed = image.layers[layer][method];
+    const map = unpack(packed, target);
+    const signed = !el('positive').checked;
+    const drawn = values => signed ? values : values.map(v => Math.max(0, v));
+    const scale = el('same-scale').checked ? unpack(packed, argmax(logits)) : map;
+    return {
+      names, logits, target, layer: data.layers[layer], method: data.methods[method], map,
+      agnostic: packed.lo.length < names.length,
+      values: drawn(map.values),
+      colours: {alpha: +el('alpha').value, signed, limit: largest(drawn(scale.values)) || 1},
+    };
+  }
+
+  function put(canvas, pixels, h, w) {
+    canvas.height = h;
+    canvas.width = w;
+    canvas.getContext('2d').putImageData(new ImageData(pixels, w, h), 0, 0);
+  }
+
+  function draw({map: {h, w}, values, colours}) {
+    const {signed, limit} = colours, table = signed ? tables.signed : tables.positive;
+    put(el('squares'), paint(values, null, table, {...colours, alpha: 1}), h, w);
+    if (under) {
+      const large = upsample({h, w, values}, under.height, under.width);
+      put(el('over'), paint(large, under.data, table, colours), under.height, under.width);
+    }
+    el('legend').style.background = legend(table, colours);
+    el('low').textContent = signed ? 'negative evidence −' + limit.toPrecision(2) : '0';
+    el('high').textContent = 'positive evidence +' + limit.toPrecision(2);
+  }
+
+  function show() {
+    const now = chosen(), {logits, target, map} = now;
+    draw(now);
+    el('words').textContent = words(now);
+    for (const name of ['squares', 'over']) el(name).setAttribute('aria-label', words(now));
+    const rank = `rank ${rankOf(logits, target)} of ${logits.length}`;
+    const notes = {
+      target: `${names[target]} · ${percent(softmax(logits)[target])}, ${rank}`,
+      layer: `${now.layer} · ${map.h} x ${map.w}`,
+      alpha: percent(now.colours.alpha, 0),
+    };
+    for (const [name, text] of Object.entries(notes)) {
+      el(`${name}-value`).textContent = text;
+      el(name).setAttribute('aria-valuetext', text);
+    }
+    for (const line of el('list').children) {
+      line.firstChild.setAttribute('aria-pressed', +line.dataset.k === target);
+    }
+  }
+
+  function list() { // the classes, the most probable first
+    const p = softmax(data.images[shown].logits);
+    const order = [...p.keys()].sort((a, b) => p[b] - p[a]);
+    el('list').replaceChildren(...order.map(k => {
+      const line = make('li'), button = make('button', {type: 'button', tabIndex: -1});
+      button.append(...[names[k], percent(p[k])].map(text => make('span', {textContent: text})));
+      button.onclick = () => {
+        el('target').value = k;
+        show();
+      };
+      line.dataset.k = k;
+      line.style.setProperty('--p', `${100*p[k]/p[order[0]]}%`);
+      line.append(button);
+      return line;
+    }));
+  }
+
+  function thumbnail(image, i) {
+    const label = make('label');
+    const input = make('input', {type: 'radio', name: `${root.id}-image`, checked: i === 0});
+    input.onchange = () => choose(i);
+    const small = make('img', {src: image.src, alt: ''});
+    label.append(input, small, make('span', {textContent: image.title}));
+    return label;
+  }
+
+  async function choose(i, keep) { // another image, at its most probable class unless `keep`
+    shown = i;
+    const {src, title, logits} = data.images[i], image = make('img', {src});
+    if (!keep) el('target').value = argmax(logits);
+    await image.decode();
+    if (shown !== i) return; // meanwhile another one was chosen
+    const canvas = el('image'), h = image.naturalHeight, w = image.naturalWidth;
+    canvas.height = h;
+    canvas.width = w;
+    canvas.setAttribute('aria-label', title);
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    under = context.getImageData(0, 0, w, h);
+    el('squares').style.aspectRatio = `${w}/${h}`;
+    list();
+    show();
+  }
+
+  el('target').max = names.length - 1;
+  el('layer').max = el('layer').value = data.layers.length - 1;
+  el('alpha').value = data.alpha;
+  el('thumbnails').append(...data.images.map(thumbnail));
+  el('thumbnails').hidden = data.images.length < 2;
+  for (const name of ['target', 'layer', 'alpha', 'method', 'positive', 'same-scale']) {
+    el(name).addEventListener('input', show);
+  }
+  root.petcam = { // for tests, and for the curious
+    data,
+    map: () => chosen().map,
+    show: (image, target, layer, method = 0) => {
+      Object.entries({target, layer, method}).forEach(([name, i]) => {
+        el(name).value = i;
+      });
+      return choose(image, true);
+    },
+  };
+  el('still').remove();
+  el('app').hidden = false;
+  choose(0);
+}
+
+if (typeof module !== 'undefined') { // in Node, for the tests
+  module.exports = {
+    argmax, largest, bytes, softmax, rankOf, unpack, upsample, paint, legend,
+    fixed, percent, thirds, describe, verdict, words, explore,
+  };
+}
