@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['show_row', 'captioned', 'Player', 'play']
 
-# %% ../../nbs/23_sliders.ipynb #c002
+# %% ../../nbs/23_sliders.ipynb #c031
 import base64
 import html
 import inspect
@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from traitlets import TraitError
 from ..engine.lookup import nearest
 
-# %% ../../nbs/23_sliders.ipynb #c005
+# %% ../../nbs/23_sliders.ipynb #c034
 _DPI = 100 # pixels an inch, of every figure with sliders
 
 def show_row(
@@ -38,7 +38,7 @@ def show_row(
     figure, left = Figure((wide, high), dpi=_DPI), gap
     for a, title, width in zip(arrays, titles, widths, strict=True):
         ax = figure.add_axes([left/wide, .04/high, width/wide, height/high], xticks=[], yticks=[])
-        ax.imshow(a, 'gray', aspect='auto', interpolation='nearest', vmin=0,
+        ax.imshow(a, 'gray', aspect='auto', vmin=0,
                   vmax=255 if a.dtype == np.uint8 else 1)
         ax.spines[:].set_color('#aaa')
         ax.set_title(title, fontsize=10, pad=4)
@@ -55,7 +55,7 @@ def _for_imshow(image): # channels last, floats in [0,1]
             a = a.transpose(1, 2, 0)
     return a
 
-# %% ../../nbs/23_sliders.ipynb #c009
+# %% ../../nbs/23_sliders.ipynb #c038
 def captioned(
     pixels:np.ndarray, # (h,w,3) uint8
     *lines, # of text
@@ -73,7 +73,7 @@ def captioned(
         pen.text((2, 17*i + 1), line, fill=(30, 30, 30), font=font)
     return np.asarray(image)
 
-# %% ../../nbs/23_sliders.ipynb #c012
+# %% ../../nbs/23_sliders.ipynb #c041
 def _make_slider(name, form, start=None): # -> a widget with a value
     try:
         slider = W.interactive.widget_from_abbrev(form)
@@ -94,7 +94,7 @@ def _digits(step): # decimals that a number needs: .25 -> 2
     digits = max(0, math.ceil(-math.log10(step) - 1e-9))
     return digits + (round(step, digits) != step)
 
-# %% ../../nbs/23_sliders.ipynb #c013
+# %% ../../nbs/23_sliders.ipynb #c042
 def _move(name, slider, value): # set it, or say what it can hold
     labels = getattr(slider, '_options_labels', ())
     if isinstance(value, str) and value in labels: # the name of a value
@@ -113,7 +113,7 @@ def _range(slider): # in words
     whole = 'whole ' if isinstance(slider, W.IntSlider) else ''
     return f'a {whole}number from {slider.min} to {slider.max}'
 
-# %% ../../nbs/23_sliders.ipynb #c018
+# %% ../../nbs/23_sliders.ipynb #c047
 class Player(W.VBox):
     "Sliders and the figure that `draw` makes of their values; made by `play`, moved with `set`"
     _ipython_display_ = None # that of ipywidgets 7 would leave no still image
@@ -192,7 +192,7 @@ class Player(W.VBox):
         return {'application/vnd.jupyter.widget-view+json': view,
                 f'image/{kind}': base64.b64encode(data).decode(), 'text/plain': self.words}
 
-# %% ../../nbs/23_sliders.ipynb #c019
+# %% ../../nbs/23_sliders.ipynb #c048
 def _rendered(figure): # -> (h,w,3) uint8
     if not isinstance(figure, Figure):
         raise TypeError(f'draw gave a {type(figure).__name__}; expected a matplotlib Figure, or '
@@ -214,7 +214,7 @@ def _listed(values): # a dict in words
     return ', '.join(f'{name} {v:.4g}' if isinstance(v, float) else f'{name} {v}'
                      for name, v in values.items())
 
-# %% ../../nbs/23_sliders.ipynb #c021
+# %% ../../nbs/23_sliders.ipynb #c050
 def _arranged(sliders, columns): # -> a grid of them
     label = .62*max(map(len, sliders), default=0) + .5 # em, about
     wide = round(label + (12 if columns > 1 else 20), 1)
