@@ -53,6 +53,9 @@ def _for_imshow(image): # channels last, floats in [0,1]
         a = a.clip(0, 1)
         if a.ndim == 3 and len(a) in (1, 3):
             a = a.transpose(1, 2, 0)
+    if a.ndim not in (2, 3):
+        raise ValueError(f'a {type(image).__name__} is no image; expected a (1,h,w) or (3,h,w) '
+                         'tensor, a Pillow image, or (h,w) or (h,w,3) of uint8')
     return a
 
 # %% ../../nbs/23_sliders.ipynb #c038
