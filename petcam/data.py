@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from .augment import Transforms, get_transforms
 from .engine.lookup import index_of
-from .toypets import make_toypets
+from .toy.scenes import make_toypets
 
 # %% ../nbs/00_data.ipynb #c012
 class BadImage(ValueError):
