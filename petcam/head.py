@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torchvision import models
-from .toypets import TOY_ARCH, toy_weights
+from .toy.pretraining import TOY_ARCH, toy_weights
 
 # %% ../nbs/02_head.ipynb #c010
 def _is_end(m): return isinstance(m, (nn.AdaptiveAvgPool2d, nn.Linear)) or (isinstance(m, nn.Sequential) and any(isinstance(o, nn.Linear) for o in m))

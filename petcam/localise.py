@@ -25,7 +25,8 @@ from .heatmap import as_mask, describe, overlay, upsample
 from .hooks import eval_mode, check_batch, find_layer, layers_of, name_of
 from .methods import maps_of
 from .report import KINDS, STYLE, image_html, table_html
-from .toypets import BREEDS, draw_pair
+from .toy.breeds import BREEDS
+from .toy.scenes import draw_pair
 
 # %% ../nbs/10_localise.ipynb #c012
 def _fit(maps, masks): # maps of the masks' size, masks as true or false

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from .files.storage import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, summary, train_mode
 from .sliders import Player, beside, curves, play
-from .toypets import TOY_ARCH
+from .toy.pretraining import TOY_ARCH
 
 # %% ../nbs/03_onecycle.ipynb #c006
 def lr_range(lr:float|slice, # one rate; `slice(b)`; or `slice(a,b)`

@@ -20,7 +20,7 @@ from .explore import explorer_fragment
 from .gradcam import grad_cam, verdict
 from .heatmap import describe, overlay
 from .onecycle import COLUMNS, Learner
-from .toypets import draw_pair
+from .toy.scenes import draw_pair
 
 # %% ../nbs/12_report.ipynb #c009
 def confusion(said:torch.Tensor, true:torch.Tensor, c:int)->torch.Tensor: # (n,), (n,) -> (c,c)

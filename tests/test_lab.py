@@ -58,7 +58,7 @@ def lab(browser, server):
 def ours(): # the lesson's explorer, in this process
     from petcam.explore import CamExplorer
     from petcam.resize import lesson_learner
-    from petcam.toypets import draw_pair
+    from petcam.toy.scenes import draw_pair
     learn = lesson_learner()
     return CamExplorer(learn, [draw_pair('leonberger', 'Abyssinian', seed=3)[0], *learn.data.valid_ds.files[:3]], cls='leonberger')
 

@@ -7,13 +7,14 @@ from petcam.heatmap import upsample
 from petcam.onecycle import cnn_learner
 from petcam.resize import lesson_learner, lesson_stages
 from petcam.data import get_data
-from petcam.toypets import BREEDS, draw_pair
+from petcam.toy.breeds import BREEDS
+from petcam.toy.scenes import draw_pair
 
 @pytest.fixture(scope='module')
 def toys(tmp_path_factory):
     "The toy pets' folder, whatever PETCAM_DATA says"
-    from petcam.files.storage import cache_dir
-    from petcam.toypets import make_toypets
+    from petcam.data import cache_dir
+    from petcam.toy.scenes import make_toypets
     return make_toypets(cache_dir()/'toypets')
 
 @pytest.fixture(scope='module')

@@ -23,16 +23,16 @@ TERMS = {'00_data': 'label', '01_augment': 'homography', '02_head': 'bn_final', 
 
 @pytest.fixture(scope='session')
 def drawn(tmp_path_factory):
-    from petcam.toypets import make_toypets
+    from petcam.toy.scenes import make_toypets
     return make_toypets(tmp_path_factory.mktemp('drawn')/'pets', per_class=2)
 
 @pytest.mark.parametrize('name', MODULES)
 def test_the_examples_of_the_reference_run(name, drawn, monkeypatch):
-    from petcam import toypets
-    draw = toypets.make_toypets                     # 74 pets are drawn once, for all the examples
+    from petcam.toy import scenes
+    draw = scenes.make_toypets                      # 74 pets are drawn once, for all the examples
     def copied(folder, per_class=30, seed=0):
         with redirect_stdout(StringIO()): return shutil.copytree(drawn, folder) if per_class == 2 else draw(folder, per_class, seed)
-    monkeypatch.setattr(toypets, 'make_toypets', copied)
+    monkeypatch.setattr(scenes, 'make_toypets', copied)
     failed, tried = doctest.testfile(str(DOCS/'examples'/f'{name}.md'), module_relative=False, encoding='utf-8')
     assert tried and not failed
 

@@ -11,7 +11,7 @@ def front(): # the cat on the left, as the cats are on the left of the slider
     "The explorer of the front page: two toy pets, and the network that the lessons train (found in the cache, or trained now)"
     from petcam.explore import explorer_fragment
     from petcam.resize import lesson_learner
-    from petcam.toypets import draw_pair
+    from petcam.toy.scenes import draw_pair
     pair = draw_pair('Abyssinian', 'leonberger', seed=172)[0]
     return explorer_fragment(lesson_learner(), [pair], titles=['a cat and a dog, drawn by petcam'], uid='pets', side=320)
 
