@@ -1,0 +1,51 @@
+"""Lint the project: ruff with the rules in pyproject.toml, and one statement a line. Its exit status says whether anything was found."""
+import ast
+import subprocess
+import sys
+from project import ROOT, lessons, workshop
+
+LESSON_COLUMNS = 88  # the site shows no more without cutting
+
+def ruff(paths, *options):
+    "Run ruff on `paths`; is all well?"
+    command = [sys.executable, '-m', 'ruff', 'check', '--quiet', '--output-format=concise', *options]
+    return subprocess.run([*command, *map(str, paths)], cwd=ROOT).returncode == 0
+
+def may_follow(parent):
+    "The statements that may stand in the line of `parent`: of a one-line `if` the first one of each branch"
+    return parent.body[:1] + parent.orelse[:1] if isinstance(parent, ast.If) else []
+
+def not_alone(source):
+    "Lines of `source` where a statement begins behind the colon of another one (ruff finds those behind a semicolon)"
+    lines, found = source.splitlines(), set()
+    for parent in ast.walk(ast.parse(source)):
+        allowed = may_follow(parent)
+        for child in ast.iter_child_nodes(parent):
+            if not isinstance(child, ast.stmt) or child in allowed: continue
+            before = lines[child.lineno - 1].encode()[:child.col_offset].decode().strip()
+            if before.endswith(':'): found.add(child.lineno)
+    return sorted(found)
+
+def origin(lines, number):
+    "The cell that a line of the module was exported from"
+    return next((line[5:] for line in lines[number - 1::-1] if line.startswith('# %% ')), 'written by hand')
+
+def statements(paths):
+    "Print where two statements share a line; is all well?"
+    found = []
+    for path in paths:
+        source = path.read_text(encoding='utf-8')
+        for number in not_alone(source):
+            where = origin(source.splitlines(), number)
+            found.append(f'{path.relative_to(ROOT)}:{number}: more than one statement in a line ({where})')
+    print(*found, sep='\n', end='\n'*bool(found))
+    return not found
+
+def main():
+    module = [p for p in sorted((ROOT/'petcam').rglob('*.py')) if p.name != '_modidx.py']
+    wide = ruff(['petcam', 'tools', 'tests', 'setup.py', *workshop()])
+    narrow = ruff(lessons(), f'--line-length={LESSON_COLUMNS}')
+    alone = statements(module)
+    return 0 if wide and narrow and alone else 1
+
+if __name__ == '__main__': sys.exit(main())
