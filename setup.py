@@ -8,8 +8,9 @@ config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 config = config['DEFAULT']
 EXTRAS = 'dev', 'lab', 'docs', 'accelerate'
-# what the module reads besides its code: weights, templates, scripts, styles, wherever they stand
-DATA = [f'{folder}*.{kind}' for folder in ('', '**/') for kind in ('pth', 'html', 'js', 'css', 'svg')]
+# what the module reads besides its code, wherever it stands: weights, templates, scripts, styles
+KINDS = 'pth', 'html', 'js', 'css', 'svg'
+DATA = [f'{folder}*.{kind}' for folder in ('', '**/') for kind in KINDS]
 
 setup(
     name=config['lib_name'],

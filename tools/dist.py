@@ -1,6 +1,8 @@
-"""Build dist/: the sdist and, from it, the wheel; install the wheel into a clean environment and try it. Usage: tools/dist.py [--whole]
+"""Build dist/: the sdist and, from it, the wheel; install that into a clean environment and try it.
 
-What the wheel requires is taken from the environment that runs this; with --whole pip installs all of it anew (minutes, gigabytes)."""
+Usage: tools/dist.py [--whole]. What it requires is taken from the environment that runs this;
+with --whole pip installs all of it anew (minutes, gigabytes).
+"""
 import argparse
 import os
 import shutil
@@ -24,7 +26,9 @@ assert 'torch' not in sys.modules, 'import petcam is light'
 import torch
 from torch import nn
 from petcam.gradcam import grad_cam
-model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+body = [nn.Conv2d(3, 4, 3), nn.ReLU()]
+head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)]
+model = nn.Sequential(*body, *head).eval()
 heatmap = grad_cam(model, '1', torch.randn(2, 3, 16, 16), 3)
 print(f'petcam {petcam.__version__}: a heatmap of shape {tuple(heatmap.shape)}')
 """
@@ -35,11 +39,12 @@ def run(*command, **options):
 
 def build(to):
     "The sdist, and the wheel that is made of it, in the folder `to`"
-    with tempfile.TemporaryDirectory() as copy: # setuptools would take up what older builds have left in the tree
+    # from a copy: setuptools would take up what older builds have left in the tree
+    with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT, dirs_exist_ok=True)
         shutil.rmtree(to, ignore_errors=True)
-        made = subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', str(to), copy],
-                              capture_output=True, text=True)
+        command = [sys.executable, '-m', 'build', '--no-isolation', '--outdir', str(to), copy]
+        made = subprocess.run(command, capture_output=True, text=True)
         assert not made.returncode, made.stdout + made.stderr
     wheel, = to.glob('*.whl')
     sdist, = to.glob('*.tar.gz')
@@ -48,7 +53,8 @@ def build(to):
 def missing(wheel):
     "What stands in petcam/ and in nbs/ and not in the wheel"
     files = [f for f in (ROOT/'petcam').rglob('*') if f.is_file() and '__pycache__' not in f.parts]
-    wanted = {f.relative_to(ROOT).as_posix() for f in files} | {f'petcam/lessons/{f.name}' for f in notebooks()}
+    wanted = {f.relative_to(ROOT).as_posix() for f in files}
+    wanted |= {f'petcam/lessons/{f.name}' for f in notebooks()}
     return sorted(wanted - set(zipfile.ZipFile(wheel).namelist()))
 
 def borrow_packages(python, to):

@@ -1,11 +1,15 @@
-"""The first code cell of every lesson, which installs petcam where it is missing: written here, once, and put into the lessons."""
+"""The first code cell of every lesson, which installs petcam where it is missing.
+
+Written here, once, and put into the lessons.
+"""
 import sys
 from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell
 from project import lessons, settings
 
-# A dataset lies at /kaggle/input/NAME or at /kaggle/input/datasets/USER/NAME. Not from an index: there the name is not ours.
+# A dataset lies at /kaggle/input/NAME or at /kaggle/input/datasets/USER/NAME.
+# Never from an index of packages: there the name is not ours.
 CELL = f"""#| hide
 # installs petcam where it is missing (on Kaggle and Colab); torch stays as it is
 import glob, importlib.util, subprocess, sys

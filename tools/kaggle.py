@@ -1,6 +1,9 @@
-"""Fill build/kaggle: a dataset that holds petcam's wheel, and each lesson with its metadata. Usage: tools/kaggle.py [--gpu]
+"""Fill build/kaggle: a dataset that holds petcam's wheel, and each lesson with its metadata.
 
-Then, with Kaggle's own command: `kaggle datasets create -p build/kaggle/petcam-wheel`, `kaggle kernels push -p build/kaggle/00_data`."""
+Usage: tools/kaggle.py [--gpu]. Then, with Kaggle's own command:
+`kaggle datasets create -p build/kaggle/petcam-wheel`,
+`kaggle kernels push -p build/kaggle/00_data`.
+"""
 import json
 import shutil
 import subprocess
@@ -12,23 +15,27 @@ from project import ROOT, lessons, settings
 DATASET = 'petcam-wheel'
 
 def wheel(folder):
-    "Build the wheel into `folder`, from a copy: setuptools would take up what older builds have left in the tree"
+    "Build the wheel into `folder`"
+    # from a copy: setuptools would take up what older builds have left in the tree
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT, dirs_exist_ok=True)
-        command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation']
-        subprocess.run([*command, '--wheel-dir', folder, copy], check=True)
+        options = ['--quiet', '--no-deps', '--no-build-isolation', '--wheel-dir', folder]
+        subprocess.run([sys.executable, '-m', 'pip', 'wheel', *options, copy], check=True)
 
 def dataset_metadata(user):
     "What `kaggle datasets create` asks for"
-    return dict(id=f'{user}/{DATASET}', title=DATASET.replace('-', ' '), licenses=[dict(name='apache-2.0')])
+    title, licence = DATASET.replace('-', ' '), dict(name='apache-2.0')
+    return dict(id=f'{user}/{DATASET}', title=title, licenses=[licence])
 
 def kernel_metadata(lesson, user, gpu=False):
     "What `kaggle kernels push` asks for; Kaggle makes the id of the title, with dashes for spaces"
     title = 'petcam ' + lesson.stem.replace('_', ' ')
     name = f"{user}/{title.replace(' ', '-')}"
-    return dict(id=name, title=title, code_file=lesson.name, language='python', kernel_type='notebook',
-                is_private=True, enable_gpu=gpu, enable_internet=False, dataset_sources=[f'{user}/{DATASET}'],
-                competition_sources=[], kernel_sources=[], model_sources=[])
+    return dict(
+        id=name, title=title, code_file=lesson.name, language='python', kernel_type='notebook',
+        is_private=True, enable_gpu=gpu, enable_internet=False,
+        dataset_sources=[f'{user}/{DATASET}'],
+        competition_sources=[], kernel_sources=[], model_sources=[])
 
 def folder_with(folder, name, metadata):
     "A new folder that holds `metadata` as the file `name`"

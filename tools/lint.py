@@ -1,4 +1,4 @@
-"""Lint the project: ruff with the rules in pyproject.toml, and one statement a line. Its exit status says whether anything was found."""
+"""Lint the project: ruff with the rules in pyproject.toml, and one statement a line."""
 import ast
 import subprocess
 import sys
@@ -8,15 +8,16 @@ LESSON_COLUMNS = 88  # the site shows no more without cutting
 
 def ruff(paths, *options):
     "Run ruff on `paths`; is all well?"
-    command = [sys.executable, '-m', 'ruff', 'check', '--quiet', '--output-format=concise', *options]
-    return subprocess.run([*command, *map(str, paths)], cwd=ROOT).returncode == 0
+    command = [sys.executable, '-m', 'ruff', 'check', '--quiet', '--output-format=concise']
+    done = subprocess.run([*command, *options, *map(str, paths)], cwd=ROOT)
+    return done.returncode == 0
 
 def may_follow(parent):
-    "The statements that may stand in the line of `parent`: of a one-line `if` the first one of each branch"
+    "What may stand in the line of `parent`: of a one-line `if` the first statement of each branch"
     return parent.body[:1] + parent.orelse[:1] if isinstance(parent, ast.If) else []
 
 def not_alone(source):
-    "Lines of `source` where a statement begins behind the colon of another one (ruff finds those behind a semicolon)"
+    "Lines where a statement begins behind the colon of another (ruff finds semicolons)"
     lines, found = source.splitlines(), set()
     for parent in ast.walk(ast.parse(source)):
         allowed = may_follow(parent)
@@ -28,7 +29,8 @@ def not_alone(source):
 
 def origin(lines, number):
     "The cell that a line of the module was exported from"
-    return next((line[5:] for line in lines[number - 1::-1] if line.startswith('# %% ')), 'written by hand')
+    above = (line[5:] for line in lines[number - 1::-1] if line.startswith('# %% '))
+    return next(above, 'written by hand')
 
 def statements(paths):
     "Print where two statements share a line; is all well?"
@@ -37,7 +39,8 @@ def statements(paths):
         source = path.read_text(encoding='utf-8')
         for number in not_alone(source):
             where = origin(source.splitlines(), number)
-            found.append(f'{path.relative_to(ROOT)}:{number}: more than one statement in a line ({where})')
+            at = f'{path.relative_to(ROOT)}:{number}'
+            found.append(f'{at}: more than one statement in a line ({where})')
     print(*found, sep='\n', end='\n'*bool(found))
     return not found
 

@@ -1,4 +1,4 @@
-"""What stands where in the project: the lessons, the workshop's notebooks, the modules, the settings."""
+"""What stands where: the lessons, the workshop's notebooks, the modules, the settings."""
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -29,7 +29,7 @@ def workshop():
     return [p for p in notebooks() if number(p) >= FIRST_OF_WORKSHOP]
 
 def modules():
-    "The files of the module, without what nbdev keeps there for itself and the front doors of the packages"
+    "The files of the module, without the packages' front doors and what nbdev keeps for itself"
     return [p for p in sorted((ROOT/'petcam').rglob('*.py')) if not p.name.startswith('_')]
 
 def dotted(module):
