@@ -1,14 +1,17 @@
 """On Kaggle and Colab: the first cell, what `make kaggle` makes, and the lessons on a machine like Kaggle's with the internet off."""
-import json, os, shutil, subprocess, sys, sysconfig, time, venv, zipfile
+import json, os, shutil, subprocess, sys, sysconfig, time, venv
 from pathlib import Path
 import pytest
 from petcam.files.storage import cache_dir
 from petcam.toypets import make_toypets
 
 ROOT = Path(__file__).parents[1]
-LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 sys.path.insert(0, str(ROOT/'tools'))
 import first_cell, kaggle
+from dist import missing
+from project import lessons, settings
+
+LESSONS = lessons()
 
 @pytest.mark.parametrize('lesson', LESSONS, ids=lambda p: p.stem)
 def test_the_first_code_cell_installs_petcam(lesson):
@@ -34,7 +37,7 @@ def test_what_the_first_cell_installs(attached, tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, 'run', lambda words, check: asked.extend(words))
     if attached: wheel.parent.mkdir(parents=True); wheel.touch()
     exec(first_cell.CELL.replace('/kaggle/input', str(tmp_path)), {})
-    assert asked[-1] == (str(wheel) if attached else 'git+' + first_cell.settings()['git_url']) and '--no-deps' in asked
+    assert asked[-1] == (str(wheel) if attached else 'git+' + settings()['git_url']) and '--no-deps' in asked
 
 def test_putting_the_cell_in_changes_no_other(tmp_path):
     import nbformat
@@ -55,8 +58,7 @@ def test_the_dataset_holds_the_wheel(made):
     about = json.loads((made/'petcam-wheel'/'dataset-metadata.json').read_text())
     assert about['id'] == 'someone/petcam-wheel' and 6 <= len(about['title']) <= 50 and about['licenses'] == [{'name': 'apache-2.0'}]
     wheel, = (made/'petcam-wheel').glob('*.whl')
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f'petcam/{f.name}' for f in (ROOT/'petcam').glob('*.p[yt]*')} <= names and {f'petcam/lessons/{f.name}' for f in LESSONS} <= names
+    assert not missing(wheel)
 
 @pytest.mark.parametrize('lesson', LESSONS, ids=lambda p: p.stem)
 def test_each_lesson_has_its_metadata(made, lesson):

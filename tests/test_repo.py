@@ -1,56 +1,149 @@
-"""The project keeps its own rules: the module map, light imports, lessons that a reader can read."""
-import ast, re, json, subprocess, sys
+"""The project keeps its own rules: who imports whom, light imports, notebooks that a reader can read, one version everywhere."""
+import ast, importlib, json, re, subprocess, sys
 from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted(f.stem for f in (ROOT/'petcam').glob('*.py') if not f.stem.startswith('_'))
-LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
+sys.path.insert(0, str(ROOT/'tools'))
+from project import dotted, lessons, modules, notebook_of, notebooks, settings, workshop
 
-# who may import whom: the map in CONTRIBUTING.md
-MAP = dict(sliders='', toypets='', augment='sliders', kernels='sliders', hooks='sliders', head='toypets', data='augment toypets',
-           onecycle='data head sliders toypets', resize='data onecycle sliders',
-           heatmap='hooks', gradcam='hooks', relatives='gradcam heatmap hooks', explore='data gradcam heatmap hooks relatives sliders',
-           localise='data gradcam heatmap hooks relatives report toypets',
-           report='data explore gradcam heatmap onecycle toypets', cli='augment data head heatmap hooks localise onecycle relatives report resize toypets')
+MODULES = {dotted(path): path for path in modules()}
+
+# --- who imports whom: the table in CONTRIBUTING.md
+
+def table():
+    "The modules in the order of CONTRIBUTING's table, row by row"
+    text = (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8')
+    rows = re.search(r'^\| floor \| modules \|\n\| --- \| --- \|\n((?:\|.*\n)+)', text, flags=re.M)
+    assert rows, 'CONTRIBUTING.md has no table that begins with "| floor | modules |"'
+    return re.findall(r'`([\w.]+)`', ''.join(row.split('|')[2] for row in rows[1].splitlines()))
+
+def imported(name, source):
+    "The modules of petcam that the module `name` imports, anywhere in its source"
+    found, package = set(), ('petcam.' + name).split('.')[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import): found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            start = package[:len(package) - node.level + 1] if node.level else []
+            base = '.'.join([*start, *filter(None, [node.module])])
+            below = {f'{base}.{alias.name}' for alias in node.names}
+            found |= {m for m in below if m.removeprefix('petcam.') in MODULES} or {base}
+    return {m.removeprefix('petcam.') for m in found if m.split('.')[0] == 'petcam'}
+
+@pytest.mark.parametrize('line,want', [
+    ('from .storage import cache_dir', {'files.storage'}), ('from ..hooks import watch', {'hooks'}), ('from . import storage', {'files.storage'}),
+    ('import torch, petcam.hooks', {'hooks'}), ('from petcam.files import storage', {'files.storage'}), ('from petcam import grad_cam', {'petcam'})])
+def test_imports_are_read_as_python_reads_them(line, want, monkeypatch):
+    for name in ('files.storage', 'hooks'): monkeypatch.setitem(MODULES, name, None)
+    assert imported('files.downloads', line) == want
+
+def test_every_module_stands_in_the_table_once():
+    assert sorted(table()) == sorted(MODULES)
 
 @pytest.mark.parametrize('name', MODULES)
-def test_modules_import_only_along_the_map(name):
-    tree = ast.parse((ROOT/'petcam'/f'{name}.py').read_text())
-    used = {(n.module or '').split('.')[-1] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.level or n.module.startswith('petcam.'))}
-    assert used - {''} <= set(MAP[name].split()), f'{name} imports {used}'
+def test_a_module_imports_only_what_stands_before_it(name):
+    order = table()                                     # a row above, or left of it in its row: so there are no cycles
+    before, used = set(order[:order.index(name)]), imported(name, MODULES[name].read_text(encoding='utf-8'))
+    assert not used - before, f'{name} imports {sorted(used - before)}, which stand after it'
 
-@pytest.mark.parametrize('name', MODULES)
-def test_each_module_imports_in_a_fresh_process(name):
-    subprocess.run([sys.executable, '-c', f'import petcam.{name}'], check=True)
+ALONE = '''
+import importlib, sys, traceback
+failed = []
+for name in sys.argv[1:]:
+    for module in [m for m in sys.modules if m.split('.')[0] == 'petcam']: del sys.modules[module]
+    try: importlib.import_module(name)
+    except Exception: failed.append(name + chr(10) + traceback.format_exc())
+sys.exit(chr(10).join(failed) or None)
+'''
+def test_each_module_imports_with_no_other_imported_before():
+    names = [f'petcam.{name}' for name in MODULES]
+    done = subprocess.run([sys.executable, '-c', ALONE, *names], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
-def test_import_petcam_is_light():
-    code = "import sys, petcam, petcam.cli; print([m for m in ('torch','matplotlib','ipywidgets','numpy') if m in sys.modules])"
+@pytest.mark.parametrize('what', ['petcam', 'petcam.cli'])
+def test_these_imports_are_light(what):
+    code = f"import sys, {what}; print([m for m in ('torch', 'matplotlib', 'ipywidgets', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
 
-def cells(path, kind): return [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
+def homes(): # the names of the front door, and where they live
+    return getattr(importlib.import_module('petcam'), '_HOMES', {})
 
-@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
-def test_a_lesson_reads_as_a_lesson(path):
-    words, code = cells(path, 'markdown'), cells(path, 'code')
-    first = ''.join(words[0]['source'])
-    assert first.startswith('# ') and '\n> ' in first, 'title, then a one-line summary'
-    assert '## Questions' in ''.join(words[-1]['source']) or any('## Questions' in ''.join(c['source']) for c in words[-3:]), 'ends with questions'
-    assert any(c['outputs'] for c in code), 'stored outputs'
-    assert not any(o['output_type'] == 'error' for c in code for o in c['outputs'])
-    assert max(len([l for l in c['source'] if l.strip() and not l.startswith('#|')]) for c in code) <= 25, 'no cell longer than a screen'
-    assert any('assert' in ''.join(c['source']) for c in code), 'tests in its cells'
-    stored = [str(o.get('data', o.get('text'))) for c in code for o in c['outputs']]
-    assert not [o for o in stored if re.search(r'/(tmp|root|home|work|Users)/', o)], 'no path of the machine that ran it'
-    assert path.stat().st_size <= 300_000 and 'widgets' not in json.loads(path.read_text(encoding='utf-8'))['metadata']
+@pytest.mark.parametrize('name', homes())
+def test_the_front_door_leads_home(name):
+    import petcam
+    assert getattr(petcam, name) is getattr(importlib.import_module(homes()[name]), name) and name in dir(petcam)
 
 def test_public_functions_have_docstrings():
     missing = []
-    for name in MODULES:
-        for node in ast.parse((ROOT/'petcam'/f'{name}.py').read_text()).body:
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding='utf-8')).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith('_') and not ast.get_docstring(node): missing.append(f'{name}.{node.name}')
     assert not missing
 
+@pytest.mark.parametrize('source,lines', [
+    ('if a: b\nelif c: d\nelse: e', []), ('for a in b: c', [1]), ('with a: b', [1]), ('try: a\nexcept B: c\nfinally: d', [1, 2, 3]),
+    ('def f(): ...', [1]), ('class A: pass', [1]), ('f = lambda a: a', []), ('def f(a: int):\n    if a: return 1', []),
+    ('while a:\n    b\nelse: c', [3]), ('match a:\n    case 1: b', [2]), ('if "ä": b', []), ('if a:\n    for b in c: d', [2])])
+def test_the_linter_knows_one_statement_a_line(source, lines):
+    from lint import not_alone
+    assert not_alone(source) == lines
+
+# --- notebooks
+
+def cells(path, kind): return [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
+
+@pytest.mark.parametrize('path', notebooks(), ids=lambda p: p.stem)
+def test_a_notebook_can_be_read_without_running_it(path):
+    first, code = ''.join(cells(path, 'markdown')[0]['source']), cells(path, 'code')
+    assert first.startswith('# ') and '\n> ' in first, 'title, then a one-line summary'
+    assert any('assert' in ''.join(c['source']) for c in code), 'tests in its cells'
+    outputs = [o for c in code for o in c['outputs']]
+    assert not any(o['output_type'] == 'error' for o in outputs)
+    stored = [str(o.get('data', o.get('text'))) for o in outputs]
+    assert not [o for o in stored if re.search(r'/(tmp|root|home|work|Users)/', o)], 'no path of the machine that ran it'
+    assert path.stat().st_size <= 300_000 and 'widgets' not in json.loads(path.read_text(encoding='utf-8'))['metadata']
+
+@pytest.mark.parametrize('path', lessons(), ids=lambda p: p.stem)
+def test_a_lesson_reads_as_a_lesson(path):
+    words, code = cells(path, 'markdown'), cells(path, 'code')
+    assert any('## Questions' in ''.join(c['source']) for c in words[-3:]), 'ends with questions'
+    assert any(c['outputs'] for c in code), 'stored outputs'
+
+@pytest.mark.parametrize('path', workshop(), ids=lambda p: p.stem)
+def test_a_workshop_notebook_makes_one_module(path):
+    assert [name for name, module in MODULES.items() if notebook_of(module) == path.stem], 'no module comes from it'
+
+# --- versions
+
 def test_the_pins_of_the_tools_are_in_one_place():
-    for f in ('Makefile', 'CONTRIBUTING.md', 'pyproject.toml', '.ci/run', 'README.md'): assert 'nbdev==' not in (ROOT/f).read_text()
-    assert 'nbdev==' in (ROOT/'settings.ini').read_text()
+    for f in ('Makefile', 'CONTRIBUTING.md', 'pyproject.toml', '.ci/run', 'README.md'): assert 'nbdev==' not in (ROOT/f).read_text(encoding='utf-8')
+    assert 'nbdev==' in settings()['dev_requirements']
+
+def yaml_of(name):
+    yaml = pytest.importorskip('yaml')
+    return yaml.safe_load((ROOT/name).read_text(encoding='utf-8'))
+
+def test_the_citation_has_the_settings_version():
+    cited = yaml_of('CITATION.cff')
+    assert cited['version'] == settings()['version'] and cited['title'] == settings()['title']
+    assert {'cff-version', 'message', 'authors', 'license', 'type'} <= cited.keys() and cited['authors'] == [{'name': settings()['author']}]
+
+def test_pre_commit_uses_the_tools_of_the_settings():
+    hooks = {repo['repo'].split('/')[-1]: repo for repo in yaml_of('.pre-commit-config.yaml')['repos']}
+    assert f"nbdev=={hooks['nbdev']['rev']} " in settings()['dev_requirements']
+    assert [hook['id'] for hook in hooks['nbdev']['hooks']] == ['nbdev_clean', 'nbdev_export']
+    lowest = re.search(r'ruff>=([\d.]+)', settings()['dev_requirements'])[1]
+    assert hooks['ruff-pre-commit']['rev'].startswith(f'v{lowest}.')
+
+def test_the_workflow_runs_what_ci_runs():
+    flow = yaml_of('.github/workflows/ci.yml')
+    triggers = flow.get('on', flow.get(True))           # YAML 1.1 reads `on` as a truth
+    assert {'push', 'pull_request', 'schedule'} <= triggers.keys()
+    jobs = flow['jobs']
+    steps = [step.get('run', '') for job in jobs.values() for step in job['steps']]
+    assert any('.ci/run' in step for step in steps)
+    assert jobs['linux']['strategy']['matrix']['python'][0] == settings()['min_python']
+    oldest = next(step for step in steps if 'torch==' in step)          # the weekly run takes what the settings call oldest
+    for name in ('torch', 'torchvision', 'matplotlib', 'pillow', 'ipywidgets', 'jinja2', 'cachetools', 'tqdm'):
+        lowest = re.search(rf'\b{name}>=([\d.]+)', settings()['requirements'])[1]
+        assert re.search(rf'\b{name}=={re.escape(lowest)}(\.\d+|\.\*)*[ "\'\n\\]', oldest), f'{name}=={lowest}'

@@ -1,46 +1,49 @@
 """The site: each example and link is tried, and every page is opened in a real browser, from files and with no network."""
-import doctest, json, re, shutil, subprocess, sys
+import doctest, importlib, json, re, shutil, subprocess, sys
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from io import StringIO
 from itertools import product
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 import pytest, torch
 
 ROOT = Path(__file__).parents[1]
 DOCS, SITE = ROOT/'docs', ROOT/'build'/'site'
 sys.path.insert(0, str(ROOT/'tools'))
-LESSONS = sorted(p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
-MODULES = sorted(p.stem for p in (ROOT/'petcam').glob('*.py') if not p.stem.startswith('_'))
-# one word of each lesson that a reader might look for
-TERMS = {'00_data': 'label', '01_augment': 'homography', '02_head': 'bn_final', '03_onecycle': 'momentum', '04_resize': 'largest_batch', '05_kernels': 'conv2d',
-         '06_hooks': 'hook_output', '07_heatmap': 'upsample', '08_gradcam': 'grad_cam', '08b_methods': 'LayerCAM', '09_explore': 'CamExplorer',
-         '10_localise': 'pointing', '11_toypets': 'toy', '12_report': 'confusion', '13_cli': 'terminal'}
+from project import dotted, lessons, modules, workshop
+
+LESSONS, WORKSHOP = [p.stem for p in lessons()], [p.stem for p in workshop()]
+PAGES = [f'lessons/{o}' for o in LESSONS] + [f'workshop/{o}' for o in WORKSHOP]
+MODULES = {dotted(p): p for p in modules()}
 
 # --- what the pages say, without building them
 
-@pytest.fixture(scope='session')
-def drawn(tmp_path_factory):
-    from petcam.toy.scenes import make_toypets
-    return make_toypets(tmp_path_factory.mktemp('drawn')/'pets', per_class=2)
+def home(name):
+    "The module that defines the function `name`"
+    return importlib.import_module('petcam.' + next(m for m, p in MODULES.items() if f'\ndef {name}(' in p.read_text(encoding='utf-8')))
 
-@pytest.mark.parametrize('name', MODULES)
+@pytest.fixture(scope='session')
+def drawn(tmp_path_factory): return home('make_toypets').make_toypets(tmp_path_factory.mktemp('drawn')/'pets', per_class=2)
+
+@pytest.mark.parametrize('name', [n for n in MODULES if (DOCS/'examples'/f'{n}.md').exists()])
 def test_the_examples_of_the_reference_run(name, drawn, monkeypatch):
-    from petcam.toy import scenes
-    draw = scenes.make_toypets                      # 74 pets are drawn once, for all the examples
+    toys = home('make_toypets')
+    draw = toys.make_toypets                        # 74 pets are drawn once, for all the examples
     def copied(folder, per_class=30, seed=0):
         with redirect_stdout(StringIO()): return shutil.copytree(drawn, folder) if per_class == 2 else draw(folder, per_class, seed)
-    monkeypatch.setattr(scenes, 'make_toypets', copied)
+    monkeypatch.setattr(toys, 'make_toypets', copied)
     failed, tried = doctest.testfile(str(DOCS/'examples'/f'{name}.md'), module_relative=False, encoding='utf-8')
     assert tried and not failed
 
 def test_every_function_and_class_has_an_example():
-    from docs_api import PUBLIC, Module, ast, examples
-    without = {m.name: [n for n in m.names if not isinstance(m.defs[n], ast.Assign) and not examples(m.name)[1].get(n)] for m in map(Module, PUBLIC)}
-    unknown = {m.name: set(examples(m.name)[1]) - set(m.names) for m in map(Module, PUBLIC)}
+    from docs_api import all_modules, examples
+    found = all_modules()
+    without = {m.name: [n for n in m.names if n in m.defs and not m.is_value(n) and not examples(m.name)[1].get(n)] for m in found.values()}
+    unknown = {m.name: set(examples(m.name)[1]) - set(m.names) for m in found.values()}
     assert not any(without.values()) and not any(unknown.values()), (without, unknown)
+    assert {p.stem for p in (DOCS/'examples').glob('*.md')} <= set(found), 'examples of a module that is not there'
 
 def code_of_your_model(): return re.findall(r'```python\n(.*?)```', (DOCS/'your_model.md').read_text(encoding='utf-8'), re.S)
 
@@ -107,7 +110,8 @@ def pages():
 
 def test_the_pages_are_there(pages):
     assert {'index.html', 'your_model.html', 'fastai.html', 'results.html', 'glossary.html', 'api.html', 'search.html'} <= pages.keys()
-    assert {f'lessons/{o}.html' for o in LESSONS} | {f'api/{o}.html' for o in MODULES} <= pages.keys()
+    from docs_api import all_modules
+    assert {f'{o}.html' for o in PAGES} | {f'api/{o}.html' for o in all_modules()} <= pages.keys()
 
 def test_every_link_and_anchor_leads_somewhere(pages):
     dead = []
@@ -124,14 +128,25 @@ def test_nothing_is_loaded_from_elsewhere(pages):
     assert not [f'{name}: {o}' for name, p in pages.items() for o in p.loads if re.match('(https?:)?//', o)]
 
 def test_previous_and_next_go_through_the_lessons_in_order(pages):
-    order = [f'{o}.html' for o in LESSONS]
-    for here, there in zip(order, order[1:]): assert there in pages[f'lessons/{here}'].links and here in pages[f'lessons/{there}'].links
+    for part, order in dict(lessons=LESSONS, workshop=WORKSHOP).items():
+        for here, there in zip(order, order[1:]):
+            assert f'{there}.html' in pages[f'{part}/{here}.html'].links and f'{here}.html' in pages[f'{part}/{there}.html'].links
+
+def test_every_page_lists_lessons_and_workshop_apart(pages):
+    captions = re.findall(r'<span class="caption-text">(.*?)</span>', pages['index.html'].path.read_text(encoding='utf-8'))
+    assert captions == ['Lessons', 'Look it up', 'How petcam is built']
+
+def test_links_between_lessons_and_workshop_change_the_folder():
+    from docs_notebooks import link_notebooks
+    words, nbs = 'see [a](41_layers.ipynb#x), [b](06_hooks.ipynb), [c](08b_methods.ipynb) and [d](https://x.org/41_layers.ipynb)', ROOT/'nbs'
+    assert link_notebooks(words, nbs/'08_gradcam.ipynb') == words.replace('(41_', '(../workshop/41_')
+    assert link_notebooks(words, nbs/'42_targets.ipynb') == words.replace('(06_', '(../lessons/06_').replace('(08b_', '(../lessons/08b_')
 
 def test_every_image_has_words(pages):
     for name, page in pages.items(): assert all('alt' in o for o in page.images), name
 
-def test_every_figure_of_a_lesson_says_what_it_shows(pages):
-    mute = [f'{name}: {o["src"][:60]}' for name, p in pages.items() if name.startswith('lessons/') for o in p.images if len(o['alt'].split()) < 4]
+def test_every_figure_of_a_notebook_says_what_it_shows(pages):
+    mute = [f'{name}: {o["src"][:60]}' for name, p in pages.items() if name.startswith(('lessons/', 'workshop/')) for o in p.images if len(o['alt'].split()) < 4]
     assert not mute, f'{len(mute)} figures have no `#| fig-alt:`, the first is {mute[0]}'
 
 def test_words_of_the_glossary_lead_there(pages):
@@ -139,8 +154,8 @@ def test_words_of_the_glossary_lead_there(pages):
     assert re.search(r'<a class="pc-term" href="../glossary.html#term-batch" title="The images that go through the network together[^"]*">', page)
 
 def test_no_directive_and_no_dollar_is_left(pages):
-    for o in LESSONS:
-        text = pages[f'lessons/{o}.html'].path.read_text(encoding='utf-8')
+    for o in PAGES:
+        text = pages[f'{o}.html'].path.read_text(encoding='utf-8')
         assert '#|' not in re.sub('<[^>]*>', '', text) and not re.search(r'\$<span class="math"|</span>\$', text), o
 
 # --- in a browser
@@ -202,11 +217,22 @@ def test_every_page_is_whole_and_readable(tab, pages):
             found += [f'{name}, {theme}, at {width} px: {o}' for o in tab.evaluate(PALE)]
     assert not found + tab.complaints + tab.elsewhere
 
-def test_search_finds_a_word_of_each_lesson(tab):
-    for lesson in LESSONS:
-        term = TERMS.get(lesson, lesson.split('_')[1])
-        tab.goto(address('search.html') + f'?q={term}')
-        tab.locator(f'#search-results a[href*="{lesson}.html"]').first.wait_for(timeout=10_000)
+# what a reader might look for, and a notebook that must be among the results: every title, and these words
+WORDS = {'homography': '01_augment', 'bn_final': '02_head', 'momentum': '03_onecycle', 'conv2d': '05_kernels', 'hook_output': '06_hooks',
+         'upsample': '07_heatmap', 'LayerCAM': '08b_methods', 'CamExplorer': '09_explore', 'pointing': '10_localise', 'confusion': '12_'}
+
+def title(notebook):
+    "A notebook's title, without its mathematics and marks"
+    first = next(''.join(c['source']) for c in json.loads((ROOT/'nbs'/f'{notebook}.ipynb').read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
+    return re.sub(r'[^\w\s-]', ' ', first.splitlines()[0]).strip()
+
+def test_search_finds_each_title_and_some_words(tab):
+    for page in PAGES:
+        tab.goto(address('search.html') + f'?q={quote(title(page.split("/")[1]))}')
+        tab.locator(f'#search-results a[href*="{page}.html"]').first.wait_for(timeout=10_000)
+    for word, notebook in WORDS.items():
+        tab.goto(address('search.html') + f'?q={word}')
+        tab.locator(f'#search-results a[href*="lessons/{notebook}"]').first.wait_for(timeout=10_000)
     assert not tab.complaints
 
 def test_on_the_front_page_the_map_goes_from_the_cat_to_the_dog(tab):

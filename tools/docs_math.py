@@ -1,5 +1,6 @@
-"""Mathematics, drawn when the site is built: a page needs no script and no font for it. A Sphinx extension."""
-import html, re
+"""Mathematics as images, drawn when the site is built: a page needs no script for it."""
+import html
+import re
 from sphinx.errors import SphinxError
 import ziamath
 from ziamath.tex import tex2mml
@@ -11,16 +12,20 @@ def drawn(tex, inline):
     "A formula as an image for the eye and as MathML for a screen reader"
     tex = re.sub(r'\\[Bb]ig(?=\\l)', r'\\left', re.sub(r'\\[Bb]ig(?=\\r)', r'\\right', tex))
     said = tex2mml(tex, inline=inline)
-    if unknown := re.findall(r'\\\w*', said): raise SphinxError(f'mathematics with {unknown[0]}, which cannot be drawn: {tex}')
+    unknown = re.findall(r'\\\w*', said)
+    if unknown: raise SphinxError(f'mathematics with {unknown[0]}, which cannot be drawn: {tex}')
     svg = ziamath.Latex(tex, size=SIZE, inline=inline)
     em = lambda px: f'{px/SIZE:.3f}em'
     box = svg.svgxml().attrib
-    style = f'width:{em(float(box["width"]))};height:{em(float(box["height"]))};vertical-align:{em(svg.getyofst() - 1)}'
-    image = re.sub(r'width="[^"]*" height="[^"]*"', f'style="{style}" aria-hidden="true"', svg.svg(), count=1)
+    width, height = em(float(box['width'])), em(float(box['height']))
+    style = f'width:{width};height:{height};vertical-align:{em(svg.getyofst() - 1)}'
+    size = r'width="[^"]*" height="[^"]*"'
+    image = re.sub(size, f'style="{style}" aria-hidden="true"', svg.svg(), count=1)
     return image.replace('"black"', '"currentColor"') + f'<span class="pc-said">{said}</span>'
 
 def inline(self, node):
-    self.body.append(f'<span class="math" title="{html.escape(node.astext())}">{drawn(node.astext(), True)}</span>')
+    tex = node.astext()
+    self.body.append(f'<span class="math" title="{html.escape(tex)}">{drawn(tex, True)}</span>')
     raise_skip()
 
 def block(self, node):

@@ -1,23 +1,36 @@
-"""The lessons as Sphinx reads them: nothing is run, the stored outputs stay; directives go, or become tags and alt text."""
-import ast, json, re, shutil
+"""The notebooks as Sphinx reads them: nothing is run, the stored outputs stay.
+
+Directives go, or become tags and alternative texts.
+"""
+import ast
+import json
+import re
+import shutil
 from urllib.parse import urlsplit
 import nbformat
 from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 from docs_glossary import glossary, link_terms
-from first_cell import ROOT, settings
+from project import (FIRST_OF_WORKSHOP, ROOT, dotted, modules, notebook_of, notebooks, number,
+                     settings)
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
-TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output', ('code-fold', 'true'): 'hide-input'}
+TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
+        ('code-fold', 'true'): 'hide-input'}
 OPTION = re.compile(r'#\|\s*([\w-]+)\s*:\s*(.*)')   # `#| key: value`
 
+def folder(path):
+    "The part of the site that a notebook goes to"
+    return 'lessons' if number(path) < FIRST_OF_WORKSHOP else 'workshop'
+
 def links(name): # name of a notebook -> where it can be opened
-    "The addresses of a lesson in Kaggle and Colab, made of `git_url` and `branch`, and of its copy in the site"
+    "The addresses in Kaggle and Colab, made of `git_url` and `branch`, and of the copy in the site"
     s = settings()
     file = f"{s['git_url'].rstrip('/')}/blob/{s['branch']}/{s['nbs_path']}/{name}"
+    at = urlsplit(file)
     return {'Open in Kaggle': f'https://kaggle.com/kernels/welcome?src={file}',
-            'Open in Colab': f"https://colab.research.google.com/{urlsplit(file).netloc.split('.')[0]}{urlsplit(file).path}",
+            'Open in Colab': f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
             'Download': f'../notebooks/{name}'}
 
 def options(source): # -> {key: value}, the source without them
@@ -29,47 +42,82 @@ def options(source): # -> {key: value}, the source without them
 
 def no_dead_links(output): # a link to a file of the machine that ran the lesson leads nowhere
     if 'text/html' in output.get('data', {}):
-        output['data']['text/html'] = re.sub(r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>''', r'\1', ''.join(output['data']['text/html']))
+        text = ''.join(output['data']['text/html'])
+        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
+        output['data']['text/html'] = re.sub(dead, r'\1', text)
     return nbformat.from_dict(output)
 
-def only_imports(source): return all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body)
+def only_imports(source):
+    "Does a cell do nothing but import?"
+    body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
+    return all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+
+def said(cell):
+    "The text that came out of a cell"
+    text = lambda o: o.get('text', '') or o.get('data', {}).get('text/plain', '')
+    return ''.join(''.join(text(o)) for o in cell.get('outputs', []))
 
 def code_cell(cell):
     "A code cell of the page; None if nothing is left of it"
     found, source = options(cell.source)
     if not source: return None
-    said = ''.join(''.join(o.get('text', '') or o.get('data', {}).get('text/plain', '')) for o in cell.get('outputs', []))
-    folded, prose = only_imports(source), not re.search(r'\S {3,}\S', said)      # columns must not be broken between two lines
-    tags = [TAGS[o] for o in found.items() if o in TAGS] + ['export']*('export' in cell.directives_) + ['hide-input']*folded + ['prose']*prose
+    folded = only_imports(source)
+    tags = [TAGS[o] for o in found.items() if o in TAGS]
+    if 'export' in cell.directives_: tags.append('export')
+    if folded: tags.append('hide-input')
+    columns = re.search(r'\S {3,}\S', said(cell))
+    if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
     if folded: render |= dict(code_prompt_show='The imports', code_prompt_hide='The imports')
     outputs = [no_dead_links(json.loads(json.dumps(o))) for o in cell.get('outputs', [])]
-    return nbformat.v4.new_code_cell(source, outputs=outputs, metadata={'tags': tags} | ({'mystnb': render} if render else {}))
+    metadata = {'tags': tags} | ({'mystnb': render} if render else {})
+    return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
-def text_cell(cell, terms):
-    "A text of the page: terms lead to the glossary, and a formula that stands alone is a paragraph of its own"
-    source = cell.source if '```' in cell.source else link_terms(cell.source, terms)
-    return nbformat.v4.new_markdown_cell(re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S).strip())
+def link_notebooks(source, path):
+    "Lead links to other notebooks, `](41_layers.ipynb)`, to the part of the site where they are"
+    def link(found):
+        other = path.with_name(found[1])
+        return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]
+    return re.sub(r'\]\((\d\w*\.ipynb)', link, source)
 
-def bar(name, toy): # what stands below a lesson's title
+def text_cell(cell, terms, path):
+    "A text of the page: terms lead to the glossary, a formula that stands alone is a paragraph"
+    source = link_notebooks(cell.source, path)
+    if '```' not in source: source = link_terms(source, terms)
+    source = re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S)
+    return nbformat.v4.new_markdown_cell(source.strip())
+
+def bar(path, toy): # what stands below the title
+    "What the outputs show, and where the notebook can be had"
     shown = '<span>Shown with <b>toy pets</b></span>' if toy else '<span></span>'
-    buttons = ''.join(f'<a href="{url}"{" download" if "notebooks" in url else ""}>{text}</a>' for text, url in links(name).items())
+    to = links(path.name)
+    if folder(path) == 'workshop':
+        makes = [dotted(module) for module in modules() if notebook_of(module) == path.stem]
+        reference = {f'petcam.{name}': f'../api/{name}.html' for name in makes}
+        to = reference | {'Download': to['Download']}
+    buttons = ''
+    for text, url in to.items():
+        download = ' download' if text == 'Download' else ''
+        buttons += f'<a href="{url}"{download}>{text}</a>'
     return f'<p class="pc-bar">{shown}{buttons}</p>'
 
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"
     work = NBProcessor(nb=read_nb(path), procs=PROCS, process=True)
     terms = {t: o for t, o in glossary(ROOT/'docs'/'glossary.md').items() if o[1] != path.stem}
-    cells = [code_cell(c) if c.cell_type == 'code' else text_cell(c, terms) for c in work.nb.cells]
-    cells = [c for c in cells if c]
+    cells = []
+    for c in work.nb.cells:
+        made = code_cell(c) if c.cell_type == 'code' else text_cell(c, terms, path)
+        if made: cells.append(made)
     toy = any('toy' in str(c.get('outputs')) for c in cells)
-    number = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_methods -> 8b
-    cells[0].source = f'# {number} · {cells[0].source[2:]}\n\n{bar(path.name, toy)}'
+    shown = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_methods -> 8b
+    cells[0].source = f'# {shown} · {cells[0].source[2:]}\n\n{bar(path, toy)}'
     for i, c in enumerate(cells): c['id'] = f'c{i:03}'
     return nbformat.v4.new_notebook(cells=cells, metadata={'language_info': {'name': 'python'}})
 
 def convert_all(to):
-    "Every lesson, into the folder `to`"
-    shutil.rmtree(to, ignore_errors=True)
-    to.mkdir(parents=True)
-    for path in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')): nbformat.write(convert(path), to/path.name)
+    "Every notebook, into the folders `lessons` and `workshop` in the folder `to`"
+    for part in ('lessons', 'workshop'):
+        shutil.rmtree(to/part, ignore_errors=True)
+        (to/part).mkdir(parents=True)
+    for path in notebooks(): nbformat.write(convert(path), to/folder(path)/path.name)

@@ -1,38 +1,38 @@
-"""The first code cell of every lesson, which installs petcam where it is missing: written here, once, and put into the notebooks."""
+"""The first code cell of every lesson, which installs petcam where it is missing.
+
+Written here, once, and put into the lessons.
+"""
 import sys
-from configparser import ConfigParser
 from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell
+from project import lessons, settings
 
-ROOT = Path(__file__).parents[1]
-
-def settings():
-    "What settings.ini says"
-    config = ConfigParser(delimiters=['='])
-    config.read(ROOT/'settings.ini', encoding='utf-8')
-    return config['DEFAULT']
-
-# A dataset lies at /kaggle/input/NAME or at /kaggle/input/datasets/USER/NAME. Not from an index: there the name is not ours.
+# A dataset lies at /kaggle/input/NAME or at /kaggle/input/datasets/USER/NAME.
+# Never from an index of packages: there the name is not ours.
 CELL = f"""#| hide
-# installs petcam where it is missing (on Kaggle and Colab), and nothing else: torch stays as it is
+# installs petcam where it is missing (on Kaggle and Colab); torch stays as it is
 import glob, importlib.util, subprocess, sys
-if not getattr(importlib.util.find_spec('petcam'), 'origin', None): # a mere folder of that name has no origin
-    attached = glob.glob('/kaggle/input/*/petcam-*.whl') + glob.glob('/kaggle/input/datasets/*/*/petcam-*.whl')
+found = importlib.util.find_spec('petcam')
+if not getattr(found, 'origin', None):  # a mere folder of that name has no origin
+    attached = glob.glob('/kaggle/input/*/petcam-*.whl')
+    attached += glob.glob('/kaggle/input/datasets/*/*/petcam-*.whl')
     source = max(attached, default='git+{settings()['git_url']}')
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source], check=True)"""
+    install = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source]
+    subprocess.run(install, check=True)"""
 
 def put(notebook): # was anything changed?
     "Make `CELL` the first code cell of `notebook`"
     first = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == 'code')
-    if notebook.cells[first].id != 'install': # the name of the cell tells it from others; theirs stay, and with them the export
+    if notebook.cells[first].id != 'install':
+        # the name of the cell tells it from others; theirs stay, and with them the export
         notebook.cells.insert(first, new_code_cell('', id='install'))
     if changed := notebook.cells[first].source != CELL: notebook.cells[first].source = CELL
     return changed
 
 if __name__ == '__main__':
     from nbdev.clean import nbdev_clean
-    for path in map(Path, sys.argv[1:] or sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))):
+    for path in map(Path, sys.argv[1:] or lessons()):
         notebook = nbformat.read(path, 4)
         if not put(notebook): continue
         nbformat.write(notebook, path)

@@ -1,28 +1,41 @@
-"""Fill build/kaggle: a dataset that holds petcam's wheel, and each lesson with its metadata. Usage: tools/kaggle.py [--gpu]
+"""Fill build/kaggle: a dataset that holds petcam's wheel, and each lesson with its metadata.
 
-Then, with Kaggle's own command: `kaggle datasets create -p build/kaggle/petcam-wheel`, `kaggle kernels push -p build/kaggle/00_data`."""
-import json, shutil, subprocess, sys, tempfile
-from first_cell import ROOT, settings
+Usage: tools/kaggle.py [--gpu]. Then, with Kaggle's own command:
+`kaggle datasets create -p build/kaggle/petcam-wheel`,
+`kaggle kernels push -p build/kaggle/00_data`.
+"""
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dist import LEFT_OUT
+from project import ROOT, lessons, settings
 
 DATASET = 'petcam-wheel'
-LEFT_OUT = shutil.ignore_patterns('.*', 'build', 'dist', 'models', '__pycache__', '*.egg-info')
 
 def wheel(folder):
-    "Build the wheel into `folder`, from a copy: setuptools would take up what older builds have left in the tree"
+    "Build the wheel into `folder`"
+    # from a copy: setuptools would take up what older builds have left in the tree
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT, dirs_exist_ok=True)
-        subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--wheel-dir', folder, copy], check=True)
+        options = ['--quiet', '--no-deps', '--no-build-isolation', '--wheel-dir', folder]
+        subprocess.run([sys.executable, '-m', 'pip', 'wheel', *options, copy], check=True)
 
 def dataset_metadata(user):
     "What `kaggle datasets create` asks for"
-    return dict(id=f'{user}/{DATASET}', title=DATASET.replace('-', ' '), licenses=[dict(name='apache-2.0')])
+    title, licence = DATASET.replace('-', ' '), dict(name='apache-2.0')
+    return dict(id=f'{user}/{DATASET}', title=title, licenses=[licence])
 
 def kernel_metadata(lesson, user, gpu=False):
     "What `kaggle kernels push` asks for; Kaggle makes the id of the title, with dashes for spaces"
     title = 'petcam ' + lesson.stem.replace('_', ' ')
-    return dict(id=f"{user}/{title.replace(' ', '-')}", title=title, code_file=lesson.name, language='python', kernel_type='notebook',
-                is_private=True, enable_gpu=gpu, enable_internet=False, dataset_sources=[f'{user}/{DATASET}'],
-                competition_sources=[], kernel_sources=[], model_sources=[])
+    name = f"{user}/{title.replace(' ', '-')}"
+    return dict(
+        id=name, title=title, code_file=lesson.name, language='python', kernel_type='notebook',
+        is_private=True, enable_gpu=gpu, enable_internet=False,
+        dataset_sources=[f'{user}/{DATASET}'],
+        competition_sources=[], kernel_sources=[], model_sources=[])
 
 def folder_with(folder, name, metadata):
     "A new folder that holds `metadata` as the file `name`"
@@ -34,8 +47,9 @@ def build(out, user, gpu=False):
     "Fill the folder `out` anew"
     shutil.rmtree(out, ignore_errors=True)
     wheel(folder_with(out/DATASET, 'dataset-metadata.json', dataset_metadata(user)))
-    for lesson in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')):
-        shutil.copy(lesson, folder_with(out/lesson.stem, 'kernel-metadata.json', kernel_metadata(lesson, user, gpu)))
+    for lesson in lessons():
+        about = kernel_metadata(lesson, user, gpu)
+        shutil.copy(lesson, folder_with(out/lesson.stem, 'kernel-metadata.json', about))
 
 if __name__ == '__main__':
     build(ROOT/'build'/'kaggle', settings()['user'], '--gpu' in sys.argv[1:])

@@ -1,16 +1,28 @@
-"""Make README.md from nbs/index.ipynb: words as they are, code and what it said in fences, figures as files in docs/.
+"""Make README.md from nbs/index.ipynb: words as they are, code in fences, figures as files.
 
-A cell with `#| hide` is left out; of one with `#| echo: false` only what came out of it is shown."""
-import base64, json, re
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
+A cell with `#| hide` is left out; of one with `#| echo: false` only what came out of it is shown.
+"""
+import base64
+import json
+import re
+from project import ROOT
 
 def from_root(words):
     "Links as they are in `nbs/`, seen from the project's root"
     return re.sub(r'\]\((?!\w+:|#)(\.\./)?', lambda link: '](' if link[1] else '](nbs/', words)
 
-def fenced(kind, text): return f'```{kind}\n{text.rstrip()}\n```'
+def fenced(kind, text):
+    "A block of code or of what it said"
+    return f'```{kind}\n{text.rstrip()}\n```'
+
+def outcome(output, alt, figures):
+    "What came out of a cell, as Markdown; a figure goes into `figures`"
+    data = output.get('data', {'text/plain': output.get('text')})
+    image = next((kind for kind in data if kind.startswith('image/')), None)
+    if not image: return fenced('text', ''.join(data['text/plain']))
+    name = f"docs/index-{len(figures)+1}.{image.split('/')[1]}"
+    figures[name] = base64.b64decode(''.join(data[image]))
+    return f'![{alt}]({name})'
 
 def convert(notebook): # -> text, {file: bytes}
     "A notebook as Markdown, and its figures"
@@ -18,16 +30,13 @@ def convert(notebook): # -> text, {file: bytes}
     for cell in notebook['cells']:
         source = ''.join(cell['source'])
         if source.startswith('#| hide'): continue
-        if cell['cell_type'] == 'markdown': parts.append(from_root(source)); continue
-        wishes = dict(re.findall(r'^#\| (\S+): (.*)\n', source, flags=re.M))
-        if wishes.get('echo') != 'false': parts.append(fenced('python', re.sub(r'^#\|.*\n', '', source, flags=re.M)))
-        for output in cell['outputs']:
-            data = output.get('data', {'text/plain': output.get('text')})
-            image = next((kind for kind in data if kind.startswith('image/')), None)
-            if not image: parts.append(fenced('text', ''.join(data['text/plain']))); continue
-            name = f"docs/index-{len(figures)+1}.{image.split('/')[1]}"
-            figures[name] = base64.b64decode(''.join(data[image]))
-            parts.append(f"![{wishes['fig-alt']}]({name})")
+        if cell['cell_type'] == 'markdown':
+            parts.append(from_root(source))
+            continue
+        options = dict(re.findall(r'^#\| (\S+): (.*)\n', source, flags=re.M))
+        code = re.sub(r'^#\|.*\n', '', source, flags=re.M)
+        if options.get('echo') != 'false': parts.append(fenced('python', code))
+        parts += [outcome(output, options.get('fig-alt'), figures) for output in cell['outputs']]
     return '\n\n'.join(parts)+'\n', figures
 
 if __name__ == '__main__':

@@ -1,5 +1,12 @@
-"""Run notebooks top to bottom in a fresh kernel each and store their outputs, small; one that fails is left as it was."""
-import base64, io, os, sys, time
+"""Run notebooks top to bottom in a fresh kernel each and store their outputs, small.
+
+One that fails is left as it was.
+"""
+import base64
+import io
+import os
+import sys
+import time
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
@@ -7,7 +14,7 @@ from nbdev.clean import nbdev_clean
 from PIL import Image
 
 def smaller(png):
-    "A figure with photographs as JPEG, any other as PNG with few colours -> its kind, its bytes in base64"
+    "A figure with photographs as JPEG, any other as PNG with few colours -> its kind, its base64"
     image, out = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
     drawing = image.getcolors(2048) is not None
     if drawing: image.quantize(64).save(out, 'PNG', optimize=True)
@@ -20,7 +27,7 @@ def only_slider(output):
     return slider is not None and set(output.data) <= {'text/plain'}
 
 def tidy(notebook):
-    "Shrink the figures, and drop what is of no use without a kernel: the state of sliders, warnings of the machine"
+    "Shrink the figures, and drop what is of no use without a kernel: sliders and their state"
     notebook.metadata.pop('widgets', None)
     for cell in notebook.cells:
         for output in cell.get('outputs', []):
@@ -32,7 +39,8 @@ def tidy(notebook):
 def run(path):
     "Run the notebook at `path` and store it, beside first and then in its place"
     start, notebook = time.monotonic(), nbformat.read(path, 4)
-    NotebookClient(notebook, timeout=1800, resources={'metadata': {'path': str(path.parent)}}).execute()
+    where = {'metadata': {'path': str(path.parent)}}
+    NotebookClient(notebook, timeout=1800, resources=where).execute()
     tidy(notebook)
     aside = path.with_suffix('.new')
     nbformat.write(notebook, aside)
