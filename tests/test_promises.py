@@ -13,7 +13,7 @@ from petcam.toy.scenes import draw_pair
 @pytest.fixture(scope='module')
 def toys(tmp_path_factory):
     "The toy pets' folder, whatever PETCAM_DATA says"
-    from petcam.data import cache_dir
+    from petcam.files.storage import cache_dir
     from petcam.toy.scenes import make_toypets
     return make_toypets(cache_dir()/'toypets')
 

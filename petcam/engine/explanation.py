@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from ..data import atomic_write
+from ..files.storage import atomic_write
 from .targets import Verdict
 from ..heatmap import describe, overlay
 

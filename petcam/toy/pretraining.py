@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from ..data import normalize
+from ..files.images import normalize
 from .breeds import BREEDS, Breed, hex_colour, rgb
 from .scenes import draw_pet
 

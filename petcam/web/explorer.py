@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from markupsafe import Markup
 from torch import Tensor
-from ..data import atomic_write
+from ..files.storage import atomic_write
 from ..engine.lookup import index_of
 from ..gradcam import verdict
 from ..heatmap import describe

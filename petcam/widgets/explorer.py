@@ -13,7 +13,7 @@ import ipywidgets as W
 import numpy as np
 from PIL import Image, ImageOps
 from torch import nn
-from ..data import atomic_write
+from ..files.storage import atomic_write
 from ..engine.lookup import index_of
 from ..gradcam import Verdict, verdict
 from ..heatmap import describe

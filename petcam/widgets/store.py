@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from ..data import LESSON_TFMS, as_tensor, normalize
+from ..data import LESSON_TFMS
+from ..files.images import as_tensor, normalize
 from ..engine.lookup import index_of
 from ..gradcam import activation, class_maps
 from ..heatmap import overlay
