@@ -17,7 +17,8 @@ def train_petcam(a):
     import torch
     from petcam.data import find_pets, get_data
     from petcam.onecycle import cnn_learner
-    from petcam.resize import reuse_memory, run_stages
+    from petcam.resize import run_stages
+    from petcam.training.memory import reuse_memory
     torch.manual_seed(a.seed)
     reuse_memory()                               # as `petcam run` does
     pets, plan = find_pets(a.data, quiet=True), stages(a.epochs)

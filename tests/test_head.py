@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
-from petcam.head import create_body, create_cnn, layer_groups, set_frozen, summary
+from petcam.head import create_body, create_cnn, layer_groups, set_frozen
+from petcam.training.summary import summary
 
 @pytest.fixture(scope='module')
 def model():
@@ -77,7 +78,7 @@ def test_weights_from_a_file(tmp_path):
     assert torch.equal(body[4][0].conv1.weight, net.layer1[0].conv1.weight)
     with pytest.raises(ValueError, match='do not fit'): create_body('mobilenet_v2', tmp_path/'w.pth')
     (tmp_path/'bad.pth').write_bytes((tmp_path/'w.pth').read_bytes()[:1000])
-    with pytest.raises(ValueError, match='not a file of weights'): create_body('resnet18', tmp_path/'bad.pth')
+    with pytest.raises(ValueError, match='not a whole file of weights'): create_body('resnet18', tmp_path/'bad.pth')
 
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     class Evil:
@@ -94,7 +95,7 @@ def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(monkeypatch, tmp
 
 @pytest.mark.parametrize('where', ['weights-of-mine', 'datasets/someone/weights'])
 def test_imagenet_weights_attached_on_kaggle_are_taken(monkeypatch, tmp_path, where):
-    from petcam.head import _imagenet
+    from petcam.training.weights import _imagenet
     def closed(*args, **kwargs): raise OSError('no network')
     monkeypatch.setattr('torch.hub.download_url_to_file', closed)
     folder = tmp_path/where; folder.mkdir(parents=True)

@@ -1,12 +1,17 @@
 """The schedule, the optimiser and the loop do what fastai v1 does; files are never half-written."""
+import hashlib, os, sys
 from dataclasses import replace
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from petcam.data import get_data
-from petcam.files.storage import atomic_write
-from petcam.onecycle import Learner, cnn_learner, lr_range, one_cycle, set_rates, train_step
+from petcam.data import get_data, atomic_write
+from petcam import __version__
+from petcam.onecycle import Learner, cnn_learner, defaults_for, lr_range, one_cycle
+from petcam.resize import lesson_learner, lesson_stages
+from petcam.training.checkpoints import trained_folder
+from petcam.training.optimizer import set_rates, train_step
 
 def test_vectors(golden):
     for name, case in golden['one_cycle_v1'].items():
@@ -151,3 +156,70 @@ def test_a_fully_frozen_body_keeps_its_averages(learn):
     assert all(torch.equal(v, before[k]) for k, v in learn.model[0].state_dict().items())
     learn.freeze(); learn.fit_one_cycle(1, 1e-2)
     assert not torch.equal(learn.model[0][1].running_mean, before['1.running_mean'])
+
+@pytest.fixture
+def no_names(monkeypatch):
+    for name in ('PETCAM_ARCH', 'PETCAM_WEIGHTS', 'PETCAM_EPOCHS'): monkeypatch.delenv(name, raising=False)
+
+def test_the_environment_names_the_network(no_names, monkeypatch, few_pets, tmp_path):
+    assert defaults_for('toy') == ('mobilenet_v3_small', 'toy') and defaults_for('real') == ('resnet34', 'imagenet')
+    given = cnn_learner(get_data(32, 8, path=few_pets, workers=0), 'resnet18', weights=None)
+    torch.save(given.model[0].state_dict() | {f'{a}.{k}': v for a, i in dict(conv1=0, bn1=1, layer1=4, layer2=5, layer3=6, layer4=7).items()
+                                              for k, v in given.model[0][i].state_dict().items()}, tmp_path/'w.pth')
+    monkeypatch.setenv('PETCAM_ARCH', 'resnet18')
+    assert defaults_for('real') == ('resnet18', 'imagenet')
+    monkeypatch.setenv('PETCAM_WEIGHTS', str(tmp_path/'w.pth'))
+    learn = cnn_learner(given.data)
+    assert learn.about['arch'] == 'resnet18' and torch.equal(learn.model[0][0].weight, given.model[0][0].weight)
+    monkeypatch.setenv('PETCAM_WEIGHTS', 'none')
+    assert defaults_for('real') == ('resnet18', None)
+
+def test_a_trained_network_is_found_again_under_its_old_name(no_names, monkeypatch):
+    class Drawn: images, files, kind = Path('/nowhere/images'), ['a', 'b'], 'toy'
+    plan = lesson_stages('toy')
+    words = repr((__version__, '/nowhere/images', 2, plan, 'mobilenet_v3_small', 16, 0, ''))
+    assert words.count("Stage(name='stage-1', size=96, frozen=True, epochs=3, max_lr=slice(None, 0.01, None), pct_start=0.8)") == 1
+    folder = trained_folder(Drawn, plan, 'mobilenet_v3_small', 16, 0)
+    assert folder.name == f'toy-mobilenet_v3_small-{hashlib.sha256(words.encode()).hexdigest()[:8]}'
+    monkeypatch.setenv('PETCAM_WEIGHTS', 'other.pth')
+    assert trained_folder(Drawn, plan, 'mobilenet_v3_small', 16, 0) != folder
+
+@pytest.mark.parametrize('text', ['0', '1.5', 'two'])
+def test_epochs_that_are_no_whole_number_are_refused(no_names, monkeypatch, few_pets, text):
+    monkeypatch.setenv('PETCAM_EPOCHS', text)
+    with pytest.raises(ValueError, match=f"PETCAM_EPOCHS is '{text}'; expected a whole number above 0"): lesson_learner(path=few_pets)
+
+def test_the_environment_says_how_long_the_lessons_train(no_names, monkeypatch, few_pets, tmp_path):
+    for name, value in dict(PETCAM_ARCH='resnet18', PETCAM_WEIGHTS='none', PETCAM_EPOCHS='1', PETCAM_CACHE=str(tmp_path)).items(): monkeypatch.setenv(name, value)
+    monkeypatch.setattr('petcam.resize.PLANS', dict(real=[replace(s, size=32) for s in lesson_stages('real')]))
+    learn = lesson_learner(upto=1, path=few_pets, bs=8)
+    assert len(learn.rows) == 1 and learn.about['arch'] == 'resnet18'
+    again = lesson_learner(upto=1, path=few_pets, bs=8)
+    assert again.model_dir == learn.model_dir and not again.rows and torch.equal(again.model[0][0].weight, learn.model[0][0].weight)
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='needs a pseudo terminal')
+def test_in_a_terminal_a_bar_moves_and_is_gone_afterwards():
+    import fcntl, pty, struct, subprocess, termios
+    script = """
+import time
+from petcam.training.progress import LiveTable
+table = LiveTable(1)
+with table.bar(3) as bar:
+    for _ in range(3): time.sleep(.3); bar.set_postfix_str('loss 1.500', refresh=False); bar.update()
+table.row(0, 1.5, 1.2, .25, 61)
+"""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))   # 24 rows of 100 characters
+    p = subprocess.Popen([sys.executable, '-c', script], stdout=theirs, stderr=subprocess.STDOUT)
+    os.close(theirs)
+    text = b''
+    while True:
+        try: more = os.read(ours, 4096)
+        except OSError: break
+        if not more: break
+        text += more
+    assert p.wait() == 0
+    text = text.decode()
+    assert 'epoch 1/1' in text and 'loss 1.500' in text and '2/3' in text
+    lines = [line.split('\r')[-1].strip() for line in text.replace('\r\n', '\n').split('\n')]
+    assert [line.split()[0] for line in lines if line] == ['epoch', '0']

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from petcam.data import get_data
-from petcam.onecycle import GracefulInterrupt, cnn_learner, read_checkpoint
-from petcam.resize import Stage, newest_checkpoint, run_stages
+from petcam.onecycle import cnn_learner
+from petcam.resize import Stage, run_stages
+from petcam.training.checkpoints import newest_checkpoint, read_checkpoint
+from petcam.training.interrupts import GracefulInterrupt
 
 def command(pets, out, *more):
     return [sys.executable, '-c', 'from petcam.cli import main; raise SystemExit(main())', 'run', '--data', str(pets), '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8',

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 from petcam.data import get_data
-from petcam.onecycle import Learner, lr_range, one_cycle, set_rates
+from petcam.onecycle import Learner, lr_range, one_cycle
+from petcam.training.optimizer import set_rates
 pytest.importorskip('accelerate', reason="needs Accelerate: pip install 'petcam[accelerate]'")
 
 def launch(*words, **env):
