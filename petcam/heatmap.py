@@ -27,7 +27,7 @@ def upsample(
     map:Tensor, # (...,h,w)
     size, # (H,W), or one number for a square
 )->Tensor: # (...,H,W)
-    "Upsample a map to `size`, bilinear, cell middles where they belong (`align_corners=False`)"
+    "Upsample a map to `size`, bilinear, with the middles of the cells where they belong"
     size = (size, size) if isinstance(size, int) else tuple(size)
     m = torch.as_tensor(map).detach().float()
     m4 = m.reshape(-1, 1, *m.shape[-2:])
@@ -50,8 +50,8 @@ def _pixels(image): # a tensor, an array or a Pillow image -> (h,w,3) floats in 
     if p.ndim == 2:
         p = p[..., None]
     if p.ndim != 3 or p.shape[2] not in (1, 3):
-        shape = tuple(np.shape(image))
-        raise ValueError(f'an image is a (3,h,w) tensor or an (h,w,3) array, got {shape}')
+        raise ValueError('an image is a (3,h,w) tensor or an (h,w,3) array, '
+                         f'got {tuple(np.shape(image))}')
     p = p/255 if whole else p
     if not (p.min() > -.5 and p.max() < 1.5): # a little beyond is rounding
         raise ValueError(f'an image of floats goes from 0 to 1, got {p.min():.3g} to '
@@ -71,7 +71,7 @@ def _grid(map): # one map, on the CPU
     return m
 
 # %% ../nbs/07_heatmap.ipynb #c037
-def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest, highest value
+def _colours(m, signed, cmap, limit): # -> signed, colour map, lowest and highest value
     if limit is not None and not 0 <= limit < float('inf'):
         raise ValueError(f'limit must be a number from 0, got {limit}')
     top = float(m.abs().max() if limit is None else limit) or 1.
@@ -82,18 +82,19 @@ def _colours(m, signed, cmap, limit): # -> signed or not, colour map, lowest, hi
     low, high = float(m.min()), float(m.max()) if limit is None else top
     if limit is not None or low == high:
         low = min(low, 0.) # a map that is the same everywhere is not dark
-    return False, matplotlib.colormaps[cmap or 'magma'], low, high if high > low else low + 1
+    high = high if high > low else low + 1
+    return False, matplotlib.colormaps[cmap or 'magma'], low, high
 
 # %% ../nbs/07_heatmap.ipynb #c038
 def overlay(
-    image, # (3,h,w) tensor in [0,1], or an (h,w,3) or grey (h,w) array, or a Pillow image
+    image, # (3,h,w) in [0,1], an (h,w,3) or grey (h,w) array, or a Pillow image
     map, # (h',w') of any size
     alpha:float=.5, # how much the map covers
     cmap:str=None, # None: magma, or blue-white-red for a signed map
     signed:bool=None, # centre the colours at zero; None: if the map goes below zero
     limit:float=None, # the value of the strongest colour; None: this map's own
 )->np.ndarray: # (h,w,3) uint8
-    "The map laid over the image, which is grey under a signed map: colour means evidence"
+    "The map laid over the image (grey under a signed map, where colour means evidence)"
     if not 0 <= alpha <= 1:
         raise ValueError(f'alpha must be from 0 to 1, got {alpha}')
     p, m = _pixels(image), _grid(map)
@@ -112,14 +113,15 @@ def overlay(
 
 # %% ../nbs/07_heatmap.ipynb #c047
 def show_heatmap(
-    image, # (3,h,w) tensor in [0,1], or an (h,w,3) or grey (h,w) array, or a Pillow image
+    image, # (3,h,w) in [0,1], an (h,w,3) or grey (h,w) array, or a Pillow image
     map, # (h',w') of any size
     title:str=None,
     alpha:float=.6, # how much the map covers
     cmap:str=None, # None: magma, or blue-white-red for a signed map
     overlay_only:bool=False, # one overlay in place of image, map, overlay
     signed:bool=None, limit:float=None, # as in `overlay`
-    axs=None, colorbar:bool=False, # axes to draw on: three, or one for the overlay alone
+    axs=None, # axes to draw on: three, or one for the overlay alone
+    colorbar:bool=False,
 ): # the axes: an array of three, or one
     "The lesson's three panels: the image, the map, and one over the other"
     p, m = _pixels(image), _grid(map)
@@ -138,7 +140,8 @@ def show_heatmap(
         ax.set_axis_off()
     if title: panels[len(panels)//2].set_title(title)
     if colorbar:
-        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low, high), colours)
+        norm = matplotlib.colors.Normalize(low, high)
+        scale = matplotlib.cm.ScalarMappable(norm, colours)
         panels[0].figure.colorbar(scale, ax=list(panels), shrink=.7)
     return axs
 
@@ -150,8 +153,8 @@ def as_mask(
     m = torch.as_tensor(mask).detach().cpu()
     top = m.max() if m.numel() else 1
     if not ((m == 0) | (m == top)).all():
-        raise ValueError(f'a mask is true or false, got values from {m.min()} to {top}: '
-                         'compare first, as in trimap != 2')
+        raise ValueError(f'a mask is true or false, got values from {m.min()} to '
+                         f'{top}: compare first, as in trimap != 2')
     return m > 0
 
 def _maximum(m): # where it is, in words
@@ -173,7 +176,7 @@ def describe(
     "Where the map is high, in words"
     m = _grid(map)
     if m.max() <= 0: return 'No positive evidence anywhere in the image.'
-    m = m/m.max() # the sums of huge values would overflow, and those of tiny ones vanish
+    m = m/m.max() # sums of huge values would overflow, and those of tiny ones vanish
     pos = m.clamp(min=0)
     said = 'The same everywhere.' if m.min() == m.max() else _maximum(m)
     said += (' Of what is above zero, by thirds: '
