@@ -27,7 +27,7 @@ def upsample(
     map:Tensor, # (...,h,w)
     size, # (H,W), or one number for a square
 )->Tensor: # (...,H,W)
-    "Upsample a map to `size`, bilinear, with the middles of the cells where they belong"
+    "Upsample a map to `size`, bilinear, with the middle of each cell where it belongs"
     size = (size, size) if isinstance(size, int) else tuple(size)
     m = torch.as_tensor(map).detach().float()
     m4 = m.reshape(-1, 1, *m.shape[-2:])
