@@ -15,7 +15,7 @@ from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/05_kernels.ipynb #c025
 def edge_kernel()->Tensor: # (1,3,3,3): one output channel, three input channels
-    "The lesson's kernel: its sum is zero, and it is high where the bottom or the right is brighter"
+    "The lesson's kernel, which sums to zero: high where bottom or right is brighter"
     k = torch.tensor([[0., -5/3, 1.], [-5/3, -5/3, 1.], [1., 1., 1.]])
     return k.expand(1, 3, 3, 3)/6
 
@@ -51,7 +51,8 @@ def play_kernel(
         k = torch.tensor(list(numbers.values())).view(1, 3, 3)/6
         seen = F.conv2d(image[None], k.expand(1, 3, 3, 3))[0]
         most = seen.abs().quantile(.995) # a few pixels may be off the scale
-        plain = 'a plain wall is grey' if abs(k.sum()) < 1e-6 else 'brightness shows as well'
+        balanced = abs(k.sum()) < 1e-6
+        plain = 'a plain wall is grey' if balanced else 'brightness shows as well'
         return (show_row(image, grey(k, k.abs().max()), grey(seen, most),
                          titles=['the image', 'the kernel', 'through the kernel']),
                 f'The kernel adds up to {k.sum().abs():.2f}, so {plain}. '
@@ -72,7 +73,7 @@ def first_kernels(
 
 # %% ../nbs/05_kernels.ipynb #c075
 def show_kernels(
-    w:Tensor, # (n,c,k,k) kernels; three channels become colours, any other number is averaged
+    w:Tensor, # (n,c,k,k); three channels become colours, any other number is averaged
     cols:int=8, # kernels in a row
     ax=None, # draw here; None: on a new figure
     title:str=None,

@@ -25,7 +25,7 @@ from ..engine.lookup import nearest
 _DPI = 100 # pixels an inch, of every figure with sliders
 
 def show_row(
-    *images, # (1,h,w) or (3,h,w) tensors in [0,1]; (h,w), (h,w,1) or (h,w,3) uint8; or Pillow images
+    *images, # (1,h,w) or (3,h,w) tensors in [0,1]; (h,w) or (h,w,3) uint8; or Pillow images
     titles=(), # one for each image, or none
     height:float=2.4, # of the images, in inches
 )->Figure:
@@ -143,7 +143,8 @@ class Player(W.VBox):
         "Move sliders, and draw once"
         for name in values:
             if name not in self.sliders:
-                raise ValueError(f'no slider {name!r}; the nearest names are {nearest(name, self.sliders)}')
+                near = nearest(name, self.sliders)
+                raise ValueError(f'no slider {name!r}; the nearest names are {near}')
         before = self.values
         try:
             self._put(values)
