@@ -13,19 +13,21 @@ ARCH    ?= mobilenet_v2
 NOTEBOOKS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
 LESSONS   ?= $(NOTEBOOKS)
 
-.PHONY: run test notebooks tests check js counts lessons photos lab docs dist export readme kaggle kaggle-test widgets7 clean
+.PHONY: run test notebooks tests trained check js counts lessons photos lab docs dist export readme kaggle kaggle-test widgets7 clean
 
 run: $(VENV)/run
 	$(BIN)/petcam run
 
 test: notebooks tests
 
-notebooks: $(VENV)/dev       # every cell of every notebook
-	$(BIN)/python -c 'from petcam.resize import lesson_learner; lesson_learner()'  # drawn and trained once, for all of them
+notebooks: trained           # every cell of every notebook
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --do_print --timing
 
-tests: $(VENV)/dev           # what a cell cannot hold
-	$(BIN)/python -m pytest tests -q
+tests: trained               # what a cell cannot hold
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile
+
+trained: $(VENV)/dev         # the toy pets, and the network that all notebooks and most tests use: drawn and trained once, kept in the cache
+	$(BIN)/python -c 'from petcam.resize import lesson_learner; lesson_learner()'
 
 widgets7: $(VENV)/dev        # the sliders with the ipywidgets that Colab has, without a front end
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target build/ipywidgets7 ipywidgets==7.7.1 ipython_genutils
