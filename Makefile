@@ -2,39 +2,60 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
-# threads that spin while they wait starve a busy machine
+# two notebooks, or two files of tests, at a time: each has one thread, and none spins while it waits
+WORKERS ?= 2
 export OMP_WAIT_POLICY := PASSIVE
+# photographs and ImageNet weights for `make photos`
+DATA    ?= ../shared/pets
+WEIGHTS ?= ../shared/weights/mobilenet_v2-imagenet.pth
+ARCH    ?= mobilenet_v2
 
-LESSONS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
+NOTEBOOKS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
+LESSONS   ?= $(NOTEBOOKS)
 
-.PHONY: run test notebooks tests check lessons lab docs export readme kaggle kaggle-test widgets7 clean
+.PHONY: run test notebooks tests trained check js counts lessons photos lab docs dist export readme kaggle kaggle-test widgets7 clean
 
 run: $(VENV)/run
 	$(BIN)/petcam run
 
 test: notebooks tests
 
-notebooks: $(VENV)/dev       # every cell of every lesson
-	$(BIN)/nbdev_test --n_workers 0 --do_print --timing
+notebooks: trained           # every cell of every notebook
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --do_print --timing
 
-tests: $(VENV)/dev           # what a cell cannot hold
-	$(BIN)/python -m pytest tests -q
+tests: trained               # what a cell cannot hold
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile
+
+trained: $(VENV)/dev         # the toy pets, and the network that all notebooks and most tests use: drawn and trained once, kept in the cache
+	$(BIN)/python -c 'from petcam.resize import lesson_learner; lesson_learner()'
 
 widgets7: $(VENV)/dev        # the sliders with the ipywidgets that Colab has, without a front end
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target build/ipywidgets7 ipywidgets==7.7.1 ipython_genutils
 	PYTHONPATH=build/ipywidgets7 $(BIN)/python -m pytest tests/test_explore.py tests/test_sliders.py -q -W ignore::DeprecationWarning
 
-check: $(VENV)/dev           # the module is what the notebooks export, the notebooks are clean, no name is missing
+check: $(VENV)/dev           # the module is what the notebooks export, the notebooks are clean, the linters find nothing
 	./tools/check $(BIN)
 
-lessons: $(VENV)/dev         # run the lessons and store their outputs
+js:                          # the page's JavaScript: syntax, eslint, unit tests
+	./tools/js
+
+counts: $(VENV)/dev          # how long the lessons are, how much of them is the module's; a thermometer
+	$(BIN)/python tools/counts.py
+
+lessons: $(VENV)/dev         # run lessons and workshop and store their outputs
 	$(BIN)/python tools/run_lessons.py $(LESSONS)
+
+photos: $(VENV)/dev          # every lesson on photographs, once, in copies in build/photos
+	$(BIN)/python tools/photos.py --data $(DATA) --weights $(WEIGHTS) --arch $(ARCH)
 
 lab: $(VENV)/lab
 	$(BIN)/jupyter lab nbs
 
-docs: $(VENV)/docs           # build/site, from the outputs that the lessons store; opens from the disk
+docs: $(VENV)/docs           # build/site, from the outputs that the notebooks store; opens from the disk
 	$(BIN)/python tools/docs.py
+
+dist: $(VENV)/dev            # dist/: wheel and sdist, tried in a clean environment; DIST=--whole installs all it needs, too
+	$(BIN)/python tools/dist.py $(DIST)
 
 export: $(VENV)/dev
 	$(BIN)/python tools/first_cell.py

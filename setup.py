@@ -8,9 +8,9 @@ config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 config = config['DEFAULT']
 EXTRAS = 'dev', 'lab', 'docs', 'accelerate'
-# what the module reads besides its code, wherever it stands: weights, templates, scripts, styles
-KINDS = 'pth', 'html', 'js', 'css', 'svg'
-DATA = [f'{folder}*.{kind}' for folder in ('', '**/') for kind in KINDS]
+# all that stands beside the code: weights, tables, templates, scripts, styles
+BESIDE = [f for f in (here/'petcam').rglob('*') if f.is_file() and f.suffix not in ('.py', '.pyc')]
+DATA = [f.relative_to(here/'petcam').as_posix() for f in BESIDE]
 
 setup(
     name=config['lib_name'],

@@ -32,6 +32,11 @@ def real_pets():
     return REAL_PETS
 
 @pytest.fixture
+def real_weights():
+    if not REAL_WEIGHTS.exists(): pytest.skip('the real weights are not here (../shared/weights)')
+    return REAL_WEIGHTS
+
+@pytest.fixture
 def few_pets(tmp_path):
     "A folder of 40 small images: 20 reddish 'Abyssinian', 20 greenish 'beagle'"
     folder = tmp_path/'pets'/'images'

@@ -7,6 +7,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import readme
+from project import lessons
 
 README = (ROOT/'README.md').read_text(encoding='utf-8')
 
@@ -21,7 +22,7 @@ def test_its_links_lead_somewhere():
     assert len(links) > 15 and not [o for o in links if not (ROOT/o).exists()]
 
 def test_it_names_every_lesson():
-    assert not [f.name for f in (ROOT/'nbs').glob('[0-9]*.ipynb') if f'](nbs/{f.name})' not in README]
+    assert not [f.name for f in lessons() if f'](nbs/{f.name})' not in README]
 
 def test_its_example_runs():
     example, = re.findall(r'```python\n(.*?)```\n\n```text\n(.*?)\n```', README, flags=re.S)

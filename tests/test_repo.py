@@ -71,7 +71,8 @@ def homes(): # the names of the front door, and where they live
 @pytest.mark.parametrize('name', homes())
 def test_the_front_door_leads_home(name):
     import petcam
-    assert getattr(petcam, name) is getattr(importlib.import_module(homes()[name]), name) and name in dir(petcam)
+    module = importlib.import_module('petcam.' + homes()[name].removeprefix('petcam.'))
+    assert getattr(petcam, name) is getattr(module, name) and name in dir(petcam)
 
 def test_public_functions_have_docstrings():
     missing = []

@@ -1,4 +1,4 @@
-"""Build build/site: the pages of docs/, the notebooks' stored outputs, the reference, the front page."""
+"""Build build/site: the pages of docs/, the notebooks' outputs, the reference, the front page."""
 import shutil
 import sys
 from pathlib import Path

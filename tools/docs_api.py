@@ -79,7 +79,11 @@ class Module:
 def all_modules():
     "Every module that exports something, in the order of the reference"
     found = [m for m in map(Module, modules()) if m.names]
-    order = lambda m: (m.group, m.notebook or '', m.name)
+    package = lambda m: m.name.rpartition('.')[0]
+    first = {}      # the first notebook of each package
+    for m in found: first[package(m)] = min(m.notebook or '', first.get(package(m), '~'))
+    def order(m):
+        return m.group, first[package(m)] if '.' in m.name else '', package(m), m.notebook or ''
     return {m.name: m for m in sorted(found, key=order)}
 
 def arguments(f): # -> [(argument, as it is written in a signature)], without self

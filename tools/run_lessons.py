@@ -26,6 +26,10 @@ def only_slider(output):
     slider = output.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
     return slider is not None and set(output.data) <= {'text/plain'}
 
+def from_a_package(output):
+    "Is it a warning that somebody else's package gives, with the path where it lies?"
+    return output.get('name') == 'stderr' and 'site-packages' in output.text
+
 def tidy(notebook):
     "Shrink the figures, and drop what is of no use without a kernel: sliders and their state"
     notebook.metadata.pop('widgets', None)
@@ -34,7 +38,8 @@ def tidy(notebook):
             if 'image/png' in output.get('data', {}):
                 kind, data = smaller(output.data.pop('image/png'))
                 output.data[kind] = data
-        if cell.cell_type == 'code': cell.outputs = [o for o in cell.outputs if not only_slider(o)]
+        if cell.cell_type == 'code':
+            cell.outputs = [o for o in cell.outputs if not only_slider(o) and not from_a_package(o)]
 
 def run(path):
     "Run the notebook at `path` and store it, beside first and then in its place"
