@@ -79,7 +79,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .data import atomic_write
+from .files.storage import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, train_mode
 from .toypets import TOY_ARCH
 from .training.checkpoints import check_classes, load_matching, read_checkpoint

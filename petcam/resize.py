@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 import torch
 import torch.nn.functional as F
-from .data import find_pets, get_data, normalize
+from .data import find_pets, get_data
+from .files.images import normalize
 from .onecycle import Learner, cnn_learner
 from .training.checkpoints import (keep_checkpoint, newest_checkpoint, restore,
                                          set_checkpoints_aside, trained_folder)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from torch import nn
-from petcam.explore import CamExplorer, LRUCache, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
+from petcam.explore import CamExplorer, LRUCache, MapStore, explorer_fragment, explorer_html, stage_ends
+from petcam.widgets.store import panels
+from petcam.web.explorer import quantise
 from petcam.methods import CLASS_AGNOSTIC, METHODS
 from petcam.heatmap import describe, overlay
 from petcam.hooks import layers_of
@@ -168,7 +170,7 @@ def test_methods_of_a_page(model, images):
     with pytest.raises(ValueError, match='nearest.*LayerCAM'): explorer_fragment(model, images[0], methods=['Layercam2'])
 
 def test_a_photograph_that_lies_on_its_side_is_shown_upright(model):
-    from petcam.explore import _opened
+    from petcam.widgets.explorer import _opened
     wide, exif = Image.fromarray(np.zeros((20, 60, 3), np.uint8)), Image.Exif()
     exif[0x112] = 6 # turn by 90 degrees
     with io.BytesIO() as f: wide.save(f, 'JPEG', exif=exif); assert _opened(f.getvalue()).size == (20, 60)

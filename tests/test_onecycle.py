@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from petcam.data import get_data, atomic_write
+from petcam.data import get_data
+from petcam.files.storage import atomic_write
 from petcam import __version__
 from petcam.onecycle import Learner, cnn_learner, defaults_for, lr_range, one_cycle
 from petcam.resize import lesson_learner, lesson_stages

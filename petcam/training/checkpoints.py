@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from .. import __version__
-from ..data import cache_dir, is_first
+from ..files.storage import cache_dir, is_first
 from .weights import read_tensors
 
 # %% ../../nbs/34_checkpoints.ipynb #c005
