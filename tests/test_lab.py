@@ -60,7 +60,7 @@ def ours(): # the lesson's explorer, in this process
     from petcam.resize import lesson_learner
     from petcam.toy.scenes import draw_pair
     learn = lesson_learner()
-    return CamExplorer(learn, [draw_pair('leonberger', 'Abyssinian', seed=3)[0], *learn.data.valid_ds.files[:3]], cls='leonberger')
+    return CamExplorer(learn, [draw_pair('leonberger', 'Abyssinian', seed=3)[0], *learn.data.valid_ds.files[:3]], target='leonberger')
 
 EXPLORER = '.widget-vbox:has(> .widget-image):has(.widget-label:text-is("Layer"))'
 def explorer(page): return page.locator(EXPLORER).first
@@ -81,15 +81,15 @@ def press(page, name, key, wanted): # until the words say what is wanted
 def decoded(data): return np.asarray(Image.open(io.BytesIO(data))).astype(float)
 
 def nearest(ours, shown): # of all classes and layers, the one whose image is nearest to the one on show
-    def away(layer, k): ours.layer, ours.cls = layer, k; return np.abs(ours.pixels().astype(float) - shown).mean()
-    return min((away(layer, k), layer, ours.store.classes[k]) for layer in ours.store.layers for k in range(len(ours.store.classes)))
+    def away(layer, k): ours.layer, ours.target = layer, k; return np.abs(ours.pixels().astype(float) - shown).mean()
+    return min((away(layer, k), layer, ours.store.class_names[k]) for layer in ours.store.layers for k in range(len(ours.store.class_names)))
 
 def test_no_cell_printed_an_error(lab):
     wrong = lab.locator('.jp-OutputArea-output[data-mime-type*="stderr"], .jp-OutputArea-output[data-mime-type*="error"]')
     assert wrong.count() == 0, wrong.first.inner_text()
 
 def test_the_map_on_show_is_that_of_the_class_and_the_layer(lab, ours):
-    classes, layers = ours.store.classes, ours.store.layers
+    classes, layers = ours.store.class_names, ours.store.layers
     k = classes.index('leonberger')
     assert said(lab).startswith('leonberger') and nearest(ours, on_show(lab))[1:] == (layers[-1], 'leonberger')
     for name, key, layer, cls in [('Class', 'ArrowRight', -1, k+1), ('Class', 'ArrowRight', -1, k+2), ('Layer', 'ArrowLeft', -2, k+2),
@@ -97,34 +97,38 @@ def test_the_map_on_show_is_that_of_the_class_and_the_layer(lab, ours):
         press(lab, name, key, f'{classes[cls]}:' if name == 'Class' else f'layer {layers[layer]},')
         assert said(lab).startswith(f'{classes[cls]}:') and f'layer {layers[layer]},' in said(lab)
         assert nearest(ours, on_show(lab))[1:] == (layers[layer], classes[cls])
-        ours.layer, ours.cls = layers[layer], classes[cls]
-        assert np.abs(decoded(ours.image.value) - on_show(lab)).mean() < 1
+        ours.layer, ours.target = layers[layer], classes[cls]
+        assert np.abs(decoded(ours.display.value) - on_show(lab)).mean() < 1
 
 WATCH = '''o => { const image = o.matches('img') ? o : o.querySelector('img'); window.drawn = [];
   new MutationObserver(() => window.drawn.push(performance.now())).observe(image, {attributes: true, attributeFilter: ['src']}); }'''
 
+def test_a_class_on_its_slider_is_wide_enough_for_a_hand(lab, ours):
+    wide = handle(lab, 'Class').evaluate("o => o.closest('.noUi-target').getBoundingClientRect().width")
+    assert wide/len(ours.store.class_names) >= 10 # pixels
+
 def test_a_slider_that_is_dragged_ends_where_the_hand_does_and_nothing_queues_up(lab, ours):
     from playwright.sync_api import expect
-    press(lab, 'Layer', 'End', f'layer {ours.store.layers[-1]},'); press(lab, 'Class', 'Home', f'{ours.store.classes[0]}:')
+    press(lab, 'Layer', 'End', f'layer {ours.store.layers[-1]},'); press(lab, 'Class', 'Home', f'{ours.store.class_names[0]}:')
     explorer(lab).locator('> .widget-image').evaluate(WATCH)
     handle(lab, 'Class').focus()
     for _ in range(20): lab.keyboard.press('ArrowRight')
-    expect(explorer(lab).locator('[role=status]')).to_contain_text(f'{ours.store.classes[20]}:', timeout=30_000)
+    expect(explorer(lab).locator('[role=status]')).to_contain_text(f'{ours.store.class_names[20]}:', timeout=30_000)
     drawn = lab.evaluate('window.drawn.length')
     lab.wait_for_timeout(1500)
     assert 1 <= drawn <= 20 and lab.evaluate('window.drawn.length') == drawn # nothing comes late
-    assert nearest(ours, on_show(lab))[1:] == (ours.store.layers[-1], ours.store.classes[20])
+    assert nearest(ours, on_show(lab))[1:] == (ours.store.layers[-1], ours.store.class_names[20])
 
-def test_the_strip_the_method_and_the_other_class_by_keyboard(lab, ours):
+def test_the_thumbnails_the_method_and_the_other_class_by_keyboard(lab, ours):
     from playwright.sync_api import expect
     words = explorer(lab).locator('[role=status]')
     explorer(lab).locator('.widget-vbox button').nth(1).focus(); lab.keyboard.press('Enter')
-    expect(words).not_to_contain_text('Abyssinian (82', timeout=30_000)
+    expect(explorer(lab).locator('button.px-on')).to_have_text(ours.store.titles[1], timeout=30_000)
     for menu, method in [('Method', 'LayerCAM'), ('Versus', 'beagle')]:
         explorer(lab).locator(f'.widget-dropdown:has(.widget-label:text-is("{menu}")) select').select_option(label=method)
         expect(words).to_contain_text(method, timeout=30_000)
     ours.image, ours.method, ours.versus = 1, 'LayerCAM', 'beagle'
-    assert nearest(ours, on_show(lab))[1:] == (ours.store.layers[-1], ours.store.classes[20])
+    assert nearest(ours, on_show(lab))[1:] == (ours.store.layers[-1], ours.store.class_names[20])
 
 def test_an_uploaded_image_is_shown(lab, ours, tmp_path):
     from playwright.sync_api import expect

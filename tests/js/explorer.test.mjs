@@ -1,0 +1,80 @@
+// petcam/web/explorer.js without a browser: `node --test tests/js`.
+// The second half compares it with petcam itself; tests/test_explore.py computes the cases and names their file in PETCAM_CASES.
+import assert from 'node:assert/strict';
+import {readFileSync} from 'node:fs';
+import {createRequire} from 'node:module';
+import {test} from 'node:test';
+
+const js = createRequire(import.meta.url)('../../petcam/web/explorer.js');
+const near = (got, want, tolerance) => {
+  assert.equal(got.length, want.length);
+  want.forEach((v, i) => assert.ok(Math.abs(got[i] - v) <= tolerance, `${i}: ${got[i]}, expected ${v}`));
+};
+const map = (h, w, values) => ({h, w, values: Float32Array.from(values)});
+
+// ---------- by hand ----------
+
+test('two maps of two bytes each', () => {
+  const packed = {h: 1, w: 2, lo: [-1, 0], hi: [1, 51], maps: Buffer.from([0, 255, 5, 10]).toString('base64')};
+  assert.deepEqual([...js.unpack(packed, 0).values], [-1, 1]);
+  assert.deepEqual(js.unpack(packed, 1), map(1, 2, [1, 2]));
+});
+
+test('a map that is the same for every class', () => {
+  const packed = {h: 1, w: 1, lo: [3], hi: [3], maps: Buffer.from([0]).toString('base64')};
+  for (const target of [0, 1, 36]) assert.deepEqual([...js.unpack(packed, target).values], [3]);
+});
+
+test('two locations over four pixels', () => {
+  near(js.upsample(map(1, 2, [0, 4]), 1, 4), [0, 1, 3, 4], 1e-6);
+  near(js.upsample(map(2, 1, [0, 4]), 4, 1), [0, 1, 3, 4], 1e-6);
+});
+
+test('softmax of large logits, and the sigmoid of a single one', () => {
+  near(js.softmax([1000, 1000]), [.5, .5], 1e-12);
+  near(js.softmax([0]), [.5], 1e-12);
+});
+
+test('rank', () => assert.deepEqual([0, 1, 2].map(k => js.rankOf([3, 5, 3], k)), [2, 1, 2]));
+
+test('colours: nothing at zero, all of the colour at the limit', () => {
+  const table = new Uint8Array(3*256);
+  table.set([0, 0, 255], 3*38); // negative
+  table.set([255, 0, 0], 3*217); // positive
+  const full = {alpha: 1, signed: true, limit: 2};
+  assert.deepEqual([...js.paint([2, -2, 0], null, table, full)], [255, 0, 0, 255, 0, 0, 255, 255, 255, 255, 255, 255]);
+  const beyond = js.paint([9], null, table, full);
+  assert.deepEqual([...beyond], [255, 0, 0, 255]);
+  const bare = js.paint([1], Uint8ClampedArray.from([10, 20, 30, 255]), table, {alpha: 0, signed: false, limit: 2});
+  assert.deepEqual([...bare], [10, 20, 30, 255]);
+});
+
+test('the legend goes from the lowest colour to the highest', () => {
+  const table = Uint8Array.from({length: 3*256}, (_, i) => Math.floor(i/3));
+  const colours = js.legend(table, {signed: false, limit: 1});
+  assert.ok(colours.startsWith('linear-gradient(90deg, rgb(0,0,0)') && colours.endsWith('rgb(255,255,255))'), colours);
+});
+
+// ---------- against petcam ----------
+
+const file = process.env.PETCAM_CASES;
+const cases = file ? JSON.parse(readFileSync(file, 'utf8')) : {};
+const compared = (name, f) => test(`${name}, as petcam has it`, {skip: !file && 'PETCAM_CASES names no file'}, () => {
+  assert.ok(cases[name].length);
+  cases[name].forEach(f);
+});
+
+compared('unpack', ({packed, target, values}) => near(js.unpack(packed, target).values, values, 1e-6));
+compared('upsample', ({h, w, values, H, W, large}) => near(js.upsample(map(h, w, values), H, W), large, 1e-4));
+compared('overlay', ({h, w, values, H, W, under, table, colours, pixels}) => {
+  const large = js.upsample(map(h, w, values), H, W);
+  const painted = js.paint(large, Uint8ClampedArray.from(under), js.bytes(table), colours);
+  near(painted, pixels, 5); // a value at the edge of two colours of the table may get either
+  const off = pixels.filter((v, i) => Math.abs(v - painted[i]) > 1).length;
+  assert.ok(off <= pixels.length/20, `${off} of ${pixels.length}`);
+});
+compared('softmax', ({logits, p}) => near(js.softmax(logits), p, 1e-6));
+compared('fixed', ({v, digits, text}) => assert.equal(js.fixed(v, digits), text));
+compared('describe', ({h, w, values, text}) => assert.equal(js.describe(map(h, w, values)), text));
+compared('verdict', ({logits, target, names, text}) => assert.equal(js.verdict(logits, target, names), text));
+compared('words', ({text, h, w, values, ...now}) => assert.equal(js.words({...now, map: map(h, w, values)}), text));
