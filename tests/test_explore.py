@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 from petcam.explore import CLASS_AGNOSTIC, CamExplorer, LRUCache, MapStore, explorer_fragment, explorer_html, panels, quantise, stage_ends
 from petcam.heatmap import describe, overlay
-from petcam.hooks import layers_of
+from petcam.engine.layers import layers_of
 from petcam.methods import METHODS
 
 NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']
