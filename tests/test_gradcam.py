@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest, torch
 from torch import nn
 from torchvision.models import get_model, resnet34
-from petcam.gradcam import activation, class_maps, grad_cam, probabilities, verdict
-from petcam.hooks import layers_of, watch
+from petcam.engine.backward import activation
+from petcam.engine.targets import probabilities, verdict
+from petcam.gradcam import class_maps, grad_cam
+from petcam.engine.layers import layers_of
+from petcam.hooks import watch
 
 
 def livened(m): # batch norms that shift and scale, so that ReLUs cut something
@@ -115,16 +118,48 @@ def test_all_classes_under_bf16_autocast_resemble_those_in_32_bits(net, x):
         assert got[n].dtype == torch.float32 and got[n].shape == want[n].shape
         assert torch.corrcoef(torch.stack([got[n].flatten(), want[n].flatten()]))[0, 1] > .99
 
-def ways_gone(monkeypatch):
-    "A list that grows by one for each way back"
+def backward_passes(monkeypatch):
+    "A list that grows by one for each backward pass"
     gone, real = [], torch.autograd.grad
     monkeypatch.setattr(torch.autograd, 'grad', lambda *args, **kw: gone.append(1) or real(*args, **kw))
     return gone
 
-def test_in_16_bits_too_all_classes_go_back_at_once(net, x, monkeypatch):
-    gone = ways_gone(monkeypatch)
+def test_in_16_bits_too_all_classes_share_one_backward_pass(net, x, monkeypatch):
+    gone = backward_passes(monkeypatch)
     with torch.autocast('cpu', dtype=torch.bfloat16): class_maps(net, ['layer3', 'layer4'], x[:1])
     assert len(gone) == 1
+
+def test_batch_norms_keep_the_callers_hooks_and_other_threads_keep_theirs(tiny, x):
+    from petcam.engine.backward import _plain_batch_norms
+    want, outputs = tiny(x), []
+    twice = tiny[1].register_forward_hook(lambda m, inp, out: 2*out)                # the caller's own, which changes the output
+    doubled = tiny(x)
+    maps = class_maps(tiny, ['0'], x)['0']
+    for k in range(5): close(maps[:, k], grad_cam(tiny, '0', x, k))
+    with _plain_batch_norms(tiny), ThreadPoolExecutor(1) as pool:
+        see = tiny[1].register_forward_hook(lambda m, inp, out: outputs.append(out.grad_fn.name()))
+        twice.remove()
+        close(pool.submit(tiny, x).result().detach(), want.detach())
+        close(tiny(x).detach(), want.detach())
+        see.remove()
+    assert 'BatchNorm' in outputs[0] and 'BatchNorm' not in outputs[1]             # ours multiplies and adds, theirs does not
+    assert (doubled != want).any() and state(tiny)[-1] == 0
+
+@pytest.mark.parametrize('method', ['HiResCAM', 'LayerCAM', 'Grad-CAM++', 'Eigen-CAM', lambda a, g: (a*g).sum(1)])
+def test_a_method_by_name_or_function_in_every_call(net, x, method):
+    from petcam.methods import METHODS
+    from petcam.engine.backward import activation_and_gradient
+    formula = METHODS.get(method, method) if isinstance(method, str) else method
+    got = grad_cam(net, 'layer4', x, [3, 36], method=method)
+    a, g, _ = activation_and_gradient(net, 'layer4', x, [3, 36])
+    close(got, formula(a, g))
+    every = class_maps(net, ['layer4'], x, [3, 36], method=method)['layer4']
+    close(every[:, 0], grad_cam(net, 'layer4', x, 3, method=method)); close(every[1:, 1], got[1:])
+    close(grad_cam(net, None, x, [3, 36], method=method, signed=False), got.relu())
+
+def test_an_unknown_method_names_the_nearest(tiny, x):
+    for call in (lambda: grad_cam(tiny, '1', x, 0, method='HiRes-CAM'), lambda: class_maps(tiny, ['1'], x, method='HiRes-CAM')):
+        with pytest.raises(ValueError, match="no method 'HiRes-CAM'; the nearest names are HiResCAM"): call()
 
 @pytest.mark.parametrize('how', [dict(affine=False), dict(track_running_stats=False), dict(eps=.5), dict()])
 def test_all_classes_at_once_through_batch_norms_of_every_kind(how):
@@ -141,7 +176,7 @@ def test_a_batch_norm_of_the_wrong_size_is_an_error_as_in_torch():
     m = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
     with pytest.raises(RuntimeError, match='running_mean'): class_maps(m, ['0'], torch.randn(1, 3, 9, 9))
 
-def test_a_model_that_computes_parts_again_on_the_way_back():
+def test_a_model_that_computes_parts_again_in_the_backward_pass():
     torch.manual_seed(0)
     m, x = get_model('densenet121', num_classes=5, memory_efficient=True).eval(), torch.randn(1, 3, 64, 64)
     for k, got in enumerate(class_maps(m, ['features.denseblock2'], x)['features.denseblock2'][0]):
@@ -180,8 +215,10 @@ def test_odd_arguments_of_class_maps(tiny, x):
     close(class_maps(tiny, ['1'], x, torch.tensor(2))['1'], class_maps(tiny, ['1'], x, [2])['1'])
     assert class_maps(tiny, ['1'], x[:0])['1'].shape == (0, 5, *grad_cam(tiny, '1', x, 0).shape[1:])
     close(class_maps(tiny, (o for o in '12'), x, (k for k in (4, 2)))['1'], class_maps(tiny, ['1'], x, [4, 2])['1'])
-    for layers in None, ['1', None]:
-        with pytest.raises(TypeError, match='layer must be a module or its name, got NoneType None'): class_maps(tiny, layers, x)
+    last = class_maps(tiny, None, x)                                            # the last usable layer, by its name
+    assert list(last) == ['2']; close(last['2'], class_maps(tiny, ['2'], x)['2'])
+    assert list(class_maps(tiny, ['1', '1'], x)) == ['1'] and class_maps(tiny, ['1', '1'], x)['1'].shape[1] == 5
+    with pytest.raises(TypeError, match='layer must be a module or its name, got int 3'): class_maps(tiny, ['1', 3], x)
     with pytest.raises(TypeError, match='a class is a whole number or a name, got 1.5'): class_maps(tiny, ['1'], x, 1.5)
 
 @pytest.mark.parametrize('method, got', [(lambda a, g: (a*g).sum((1, 2)), r'\(2, 9\)'), (lambda a, g: (a*g).sum(1)[:1], r'\(1, 7, 9\)'), (lambda a, g: None, 'NoneType')])
@@ -218,25 +255,25 @@ def test_as_many_names_as_classes(tiny, x):
         with pytest.raises(ValueError, match='3 names for the 5 classes of the model'): grad_cam(tiny, '1', x, target, class_names=list('abc'))
     with pytest.raises(ValueError, match='3 names for the 5 classes'): verdict(torch.zeros(5), 1, list('abc'))
 
-class NoBatchedWayBack(torch.autograd.Function):
+class NoBatchedBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x): ctx.save_for_backward(x); return x.exp()
     @staticmethod
     def backward(ctx, g): return torch.from_numpy(g.numpy())*ctx.saved_tensors[0].exp()
 
-def test_what_cannot_go_back_at_once_goes_class_by_class(monkeypatch):
+def test_what_cannot_be_batched_goes_class_by_class(monkeypatch):
     class Exp(nn.Module):
-        def forward(self, x): return NoBatchedWayBack.apply(x)
+        def forward(self, x): return NoBatchedBackward.apply(x)
     m = nn.Sequential(nn.Conv2d(3, 4, 3), Exp(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    x, gone = torch.randn(2, 3, 8, 8), ways_gone(monkeypatch)
+    x, gone = torch.randn(2, 3, 8, 8), backward_passes(monkeypatch)
     maps = class_maps(m, ['0'], x)['0']
     assert len(gone) == 6    # all together, which fails, then one for each
     for k in range(5): close(maps[:, k], grad_cam(m, '0', x, k))
 
 @pytest.mark.parametrize('at_once', [1, 400_000, 2**24])    # bytes: one class, three, all
-def test_the_way_back_of_a_class_does_not_depend_on_who_goes_along(net, x, at_once, monkeypatch):
-    from petcam import gradcam
-    monkeypatch.setattr(gradcam._ways_back, '__defaults__', (at_once,))
+def test_the_gradients_of_a_class_do_not_depend_on_who_shares_the_pass(net, x, at_once, monkeypatch):
+    from petcam.engine import backward
+    monkeypatch.setattr(backward, '_AT_ONCE', at_once)
     for j, m in enumerate(class_maps(net, ['layer2'], x)['layer2'].transpose(0, 1)):
         if j % 12 == 0: close(m, grad_cam(net, 'layer2', x, j))
 
@@ -356,4 +393,4 @@ def test_verdict_on_the_lessons_own_logits():
     v = verdict(y, 25)
     p = torch.tensor([3., 1., 2.] + [-1.5]*34).softmax(0)
     assert (v.rank, v.of, v.top) == (3, 37, 'class 15') and abs(v.probability - p[1]) < 1e-6
-    assert 'the model says class 15' in str(v) and 'says' not in str(verdict(y, 15))
+    assert 'the model predicts class 15' in str(v) and 'predicts' not in str(verdict(y, 15))

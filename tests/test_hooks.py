@@ -1,8 +1,9 @@
-"Promises of petcam.hooks: what is kept is what the layer gave, and the model stays as it was found."
+"Promises of petcam.hooks and engine.layers: what is kept is what the layer gave, and the model stays as it was."
 import pytest, torch
 from torch import nn
 from torchvision.models import resnet34
-from petcam.hooks import eval_mode, find_layer, hook_output, layers_of, spatial, watch
+from petcam.engine.layers import eval_mode, find_layer, layers_of, name_of, why_no_map
+from petcam.hooks import hook_output, watch
 
 
 def hooks(model): return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
@@ -69,7 +70,7 @@ def test_hook_on_a_tuple_names_what_it_got():
     with pytest.raises(TypeError, match='LSTM gives a tuple'), watch(m): m(torch.zeros(2, 1, 3))
     assert hooks(m) == 0
 
-def test_as_found_restores_each_mode_and_the_random_state():
+def test_eval_mode_restores_each_mode_and_the_random_state():
     m = tiny().train()
     m[1].eval()
     modes, state = [o.training for o in m.modules()], torch.get_rng_state()
@@ -118,9 +119,9 @@ def test_a_network_that_halves_one_side_more_often_has_maps_all_the_same(stride)
     m, x = nn.Sequential(nn.Conv2d(3, 24, stride, stride), ChannelsLast()), torch.randn(2, 3, 64, 64)
     assert layers_of(m, x) == {'0': (24, 64//stride[0], 64//stride[1])}
 
-def test_where_the_image_has_one_size_only_the_proportions_must_tell():
-    m, x = nn.Sequential(OneSize(), nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, (1, 4), (1, 4))), torch.randn(1, 3, 64, 64)
-    assert list(layers_of(m, x)) == ['0', '1']
+def test_a_network_that_takes_one_size_only_can_be_asked_too():
+    m, x = nn.Sequential(OneSize(), nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 12, (1, 4), (1, 4)), ChannelsLast()), torch.randn(1, 3, 64, 64)
+    assert list(layers_of(m, x)) == ['0', '1', '2']
 
 @pytest.mark.parametrize('stride', [(1, 2), (2, 1), (1, 4)])
 def test_a_head_that_takes_one_size_does_not_hide_the_layers_before_it(stride):
@@ -142,16 +143,47 @@ def test_a_table_of_attention_is_no_map(size):
             return self.softmax(tokens @ tokens.mT) @ tokens
     assert list(layers_of(Attention(), torch.randn(2, 3, *size))) == ['patches']
 
-@pytest.mark.parametrize('size, usable', [((7, 7), ['0', '1']), ((None, 1), ['0', '1']), ((3, 7), ['0'])])
-def test_behind_a_pooling_to_a_fixed_size(size, usable): # of 3 x 7 nobody can tell which are the rows
-    assert list(layers_of(nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(size)), torch.randn(2, 3, 64, 64))) == usable
+@pytest.mark.parametrize('size', [(7, 7), (None, 1), (1, None), (3, 7)])
+def test_behind_a_pooling_to_a_fixed_size(size):
+    m = nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(size), ChannelsLast())
+    assert list(layers_of(m, torch.randn(2, 3, 64, 64))) == ['0', '1']
 
-def test_the_narrow_image_is_run_once_for_all_layers_and_only_in_doubt():
+def test_the_probe_is_run_once_for_all_layers_and_only_in_doubt():
     m, x, seen = nn.Sequential(nn.Conv2d(3, 32, 2, 2), nn.Conv2d(32, 16, 2, 2), ChannelsLast()), torch.randn(2, 3, 64, 64), []
     m.register_forward_pre_hook(lambda m, inp: seen.append(tuple(inp[0].shape)))
     shapes = {'0': (2, 32, 32, 32), '1': (2, 16, 16, 16), '2': (2, 16, 16, 16)}
-    assert spatial(m, shapes, x) == {'0', '1'} and seen == [(1, 3, 64, 32)]
-    assert spatial(m, {'0': (2, 48, 32, 32), '1': (2, 9), '2': (1, 8, 32, 32)}, x) == {'0'} and len(seen) == 1
+    assert list(why_no_map(m, shapes, x)) == ['2'] and seen == [(3, 3, 64, 64)]
+    reasons = why_no_map(m, {'0': (2, 48, 32, 32), '1': (2, 9), '2': (1, 8, 32, 32)}, x)
+    assert set(reasons) == {'1', '2'} and len(seen) == 1
+    assert reasons['1'] == ('gives (2, 9) for images (2, 3, 64, 64), and a map needs (b,c,h,w): '
+                            'channels second, and the rows and columns of the image')
+
+class Bias(nn.Module): # a table of position biases, with and without a dimension for the images
+    def __init__(self, images): super().__init__(); self.images, self.table = images, nn.Identity()
+    def forward(self, x): return x + self.table(torch.ones(len(x) if self.images else 1, 4, 16, 16)).mean()
+
+@pytest.mark.parametrize('images', [True, False])
+def test_what_does_not_depend_on_the_image_is_told_so(images):
+    m, x = Bias(images), torch.randn(1, 3, 64, 64)
+    assert 'table' not in layers_of(m, x)
+    assert why_no_map(m, {'table': (1, 4, 16, 16)}, x) == {'table': 'does not depend on the image'}
+
+def test_the_probe_leaves_the_images_the_model_and_the_random_state():
+    m, x = nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.BatchNorm2d(16), ChannelsLast()).train(), torch.rand(2, 3, 64, 64)
+    before, x0, state = {k: v.clone() for k, v in m.state_dict().items()}, x.clone(), torch.get_rng_state()
+    first = layers_of(m, x)
+    assert list(first) == ['0', '1'] and first == layers_of(m, x) == layers_of(m, x*0) == layers_of(m, x[:0]) == layers_of(m.double(), x.double())
+    assert torch.equal(x, x0) and torch.equal(torch.get_rng_state(), state) and m.training and hooks(m) == 0
+    assert all(torch.equal(v, before[k].to(v)) for k, v in m.state_dict().items())
+
+def test_no_layer_named_is_the_last_usable_one():
+    m, x, seen = resnet34(), torch.randn(1, 3, 64, 64), []
+    m.register_forward_pre_hook(lambda m, inp: seen.append(len(inp[0])))
+    assert find_layer(m, None, x) is m.layer4 and seen == [1]          # its shape is clear: no probe
+    last = nn.Sequential(nn.Conv2d(3, 16, 4, 4), ChannelsLast())
+    assert name_of(last, find_layer(last, None, x)) == '0'
+    with pytest.raises(TypeError, match='needs x'): find_layer(m, None)
+    with pytest.raises(ValueError, match='nothing to make a map of'): find_layer(nn.Flatten(), None, x)
 
 def test_layers_of_equals_a_slow_loop_and_leaves_no_trace(x):
     m = tiny().train()

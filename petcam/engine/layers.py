@@ -53,11 +53,12 @@ def _check_hookable(module, called):
 
 def _check_model(model):
     if not isinstance(model, nn.Module):
-        raise TypeError(f'model must be an nn.Module, got {type(model).__name__}; the order is model, layer, x')
+        raise TypeError(f'model must be an nn.Module, got {type(model).__name__}; '
+                        'the order is model, layer, x')
     compiled = any(getattr(m, '_compiled_call_impl', None) for m in model.modules())
     if compiled or hasattr(model, '_orig_mod'):
-        raise ValueError('layers cannot be watched behind torch.compile: give the model as it is without '
-                         '(model._orig_mod has the same weights)')
+        raise ValueError('layers cannot be watched behind torch.compile: give the model as it is '
+                         'without (model._orig_mod has the same weights)')
     _check_hookable(model, 'the model')
 
 def find_layer(
@@ -72,7 +73,8 @@ def find_layer(
         _check_hookable(layer, 'this layer')
         return layer
     if not isinstance(layer, str):
-        raise TypeError(f'layer must be a module or its name, got {type(layer).__name__} {str(layer)[:40]}')
+        raise TypeError('layer must be a module or its name, '
+                        f'got {type(layer).__name__} {str(layer)[:40]}')
     modules = dict(model.named_modules(remove_duplicate=False))
     if layer in modules:
         _check_hookable(modules[layer], f'layer {layer!r}')
@@ -134,7 +136,8 @@ def _probe_images(x): # (b,c,H,W) -> (3,c,H,W)
     return three
 
 def _shift(out): # (3,c,h,w) of the probe -> how far right, how far up; None: no change at all
-    change = (out[1:] - out[:1]).float().abs().sum(1) # (2,h,w)
+    if len(out) != 3: return None # the same for all images, such as a bias
+    change = (out[1:] - out[:1]).float().abs_().sum(1) # (2,h,w)
     total = change.sum((1, 2))
     if not (total > 0).all(): return None
     def middles(n): return (torch.arange(n, device=out.device) + .5)/n
@@ -182,15 +185,18 @@ def layers_of(
     return {name: shape[1:] for name, shape in shapes.items() if name not in unusable}
 
 # %% ../../nbs/41_layers.ipynb #c030
+_NO_LAYER = 'no layer of this model gives (b,c,h,w), so there is nothing to make a map of'
+
 def _last_layer(model, x): # its name
-    if x is None: raise TypeError('layer must be a module or its name, got None, which needs x as well')
+    if x is None:
+        raise TypeError('layer must be a module or its name, got None, which needs x as well')
     shapes = _candidates(model, x)
     clear = [name for name, shape in shapes.items() if _is_clear(shape, x)]
     later = list(shapes)[list(shapes).index(clear[-1]) + 1:] if clear else list(shapes)
     unusable = why_no_map(model, {name: shapes[name] for name in later}, x)
     usable = clear[-1:] + [name for name in later if name not in unusable]
-    if usable: return usable[-1]
-    raise ValueError('no layer of this model gives (b,c,h,w), so there is nothing to make a map of')
+    if not usable: raise ValueError(_NO_LAYER)
+    return usable[-1]
 
 def last_layers(
     model:nn.Module,
@@ -198,7 +204,7 @@ def last_layers(
 )->list[str]: # two names (one, if all maps are of one size)
     "The last layer that can have a map, and the last one with a larger map"
     shapes = layers_of(model, x[:1])
-    if not shapes: raise ValueError('no layer of this model gives (b,c,h,w), so there is nothing to make a map of')
+    if not shapes: raise ValueError(_NO_LAYER)
     *_, last = shapes
     larger = [name for name in shapes if shapes[name][1:] != shapes[last][1:]]
     if not larger: return [last]
