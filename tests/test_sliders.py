@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
@@ -220,13 +221,9 @@ def test_kernel_starts_with_the_lessons_and_bears_nine_zeros():
     p.set(k11=3.)
     assert 'brightness' in p.words
 
-def converted(player): # until every lesson's sliders stand on widgets.sliders
-    if not hasattr(player, 'figure'): pytest.skip('drawn by the older sliders')
-    return player
-
 @pytest.mark.parametrize('values', [dict(), dict(pct_start=.8, div_factor=1, lr=slice(1e-6, 1e-3), log=True), dict(pct_start=0., lr=1e-2), dict(pct_start=1.)])
 def test_schedule_the_curves_are_those_that_train(values):
-    p = converted(play_schedule(50))
+    p = play_schedule(50)
     p.set(**values)
     v, (rates, momentum) = p.values, p.figure.axes
     top = {'slice(None, 0.01, None)': [1e-3, 1e-3, 1e-2], 'slice(1e-06, 0.001, None)': [1e-6, 10**-4.5, 1e-3], '0.01': [1e-2]*3}[str(v['lr'])]
@@ -238,17 +235,19 @@ def test_schedule_the_curves_are_those_that_train(values):
 
 def test_augment_shows_what_change_makes():
     x = noise(3, 60, 90)
-    p = converted(play_augment(x, 64))
+    p = play_augment(x, 64)
     p.set(degrees=20, zoom=1.5, row=0, m0=.2, m3=-.3, brightness=.7, contrast=1.5, flip=True, padding_mode='zeros')
     new = change(x, 64, 'zeros', warp=(.2, 0, 0, -.3), degrees=20, zoom=(1.5, 0, .5), brightness=.7, contrast=1.5, flip=True)
     assert (panel(p, 1) == (new.clamp(0, 1)*255).round().byte().permute(1, 2, 0).numpy()).all()
 
 def test_augment_the_red_line_is_the_edge_of_what_is_read():
-    p = converted(play_augment(torch.zeros(3, 65, 65), 65))
+    p = play_augment(torch.zeros(3, 65, 65), 65)
     p.set(zoom=2.) # the middle half: from a quarter to three quarters
-    red = panel(p, 0)[..., 0] == 255
-    rows, cols = np.nonzero(red)
-    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (15, 49, 15, 49) and not red[20:45, 20:45].any() # 16 and 48, a pixel more on each side
+    line, = p.figure.axes[0].lines
+    x, y = np.array(line.get_data())
+    assert to_rgb(line.get_color()) == (1, 0, 0) and (x.min(), x.max(), y.min(), y.max()) == pytest.approx((16, 48, 16, 48), abs=1)
+    assert np.minimum(np.minimum(abs(x - x.min()), abs(x - x.max())), np.minimum(abs(y - y.min()), abs(y - y.max()))).max() < 1e-3 # all on the edge
+    assert p.figure.axes[0].get_xlim() == (-.5, 64.5) and p.figure.axes[0].get_ylim() == (64.5, -.5)
     assert '0% of the new image is padding' in p.words
     p.set(zoom=1., degrees=45) # an octagon with the side 2*(2**.5-1) is common to both squares
     said = float(p.words.split(';')[1].split('%')[0])
@@ -259,7 +258,7 @@ class Stripes(nn.Module): # channel k is high in one cell only: number k
 
 def test_channels_each_is_shown_with_its_own_peak():
     model = nn.Sequential(Stripes(), nn.Flatten())
-    p = converted(play_channels(model, '0', noise(1, 3, 96, 128), torch.zeros(3, 96, 128), most=4))
+    p = play_channels(model, '0', noise(1, 3, 96, 128), torch.zeros(3, 96, 128), most=4)
     p.set(strongest_first=False)
     for k in range(12):
         p.set(channel=k)
@@ -286,18 +285,11 @@ class OneLearner:
 
 def test_sizes_the_grid_is_the_bodys():
     torch.manual_seed(0)
-    p = converted(play_sizes(OneLearner, noise(3, 96, 96), (32, 128, 16)))
+    p = play_sizes(OneLearner, noise(3, 96, 96), (32, 128, 16))
     for size in (32, 64, 96, 112):
         p.set(size=size)
         n = size//32
         assert f'{size} x {size} pixels: {n} x {n} = {n*n} ' in p.words and f'{4*n*n/1e6:.2f} million numbers' in p.words
         assert panel(p, 1).shape == (n, n, 3)
-    assert white_lines(p, 0) == pytest.approx([1/3, 2/3], abs=.01)
-
-def white_lines(player, i): # where they cross image i from left to right: parts of its height
-    box, pixels = player.figure.axes[i].get_window_extent(), player.pixels
-    top, left = len(pixels) - round(box.y1), round(box.x0)
-    inside = pixels[top+4:top+round(box.height)-4, left+4:left+round(box.width)-4]
-    rows = np.nonzero((inside > 250).all((1, 2)))[0]
-    groups = np.split(rows, np.nonzero(np.diff(rows) > 1)[0] + 1)
-    return [(g.mean() + 4.5)/box.height for g in groups]
+    lines = p.figure.axes[0].lines # between the locations: two from left to right, two from top to bottom
+    assert [l.get_ydata()[0] for l in lines[:2]] == [l.get_xdata()[0] for l in lines[2:]] == pytest.approx([112/3 - .5, 224/3 - .5])
