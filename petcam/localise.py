@@ -20,9 +20,10 @@ from PIL import Image
 from torch import nn, Tensor
 from .files.images import denormalize
 from .files.storage import atomic_write
-from .gradcam import target_classes, grad_cam, probabilities
+from .gradcam import grad_cam
+from .engine.targets import target_classes, probabilities
 from .heatmap import as_mask, describe, overlay, upsample
-from .hooks import eval_mode, check_batch, find_layer, layers_of, name_of
+from .engine.layers import eval_mode, check_batch, find_layer, layers_of, name_of
 from .methods import maps_of
 from .report import KINDS, STYLE, image_html, table_html
 from .toy.breeds import BREEDS

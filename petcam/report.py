@@ -17,7 +17,8 @@ from PIL import Image
 from .data import Data
 from .files.storage import atomic_write
 from .explore import explorer_fragment
-from .gradcam import grad_cam, verdict
+from .engine.targets import verdict
+from .gradcam import grad_cam
 from .heatmap import describe, overlay
 from .onecycle import Learner
 from .training.progress import COLUMNS

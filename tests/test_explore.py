@@ -6,9 +6,9 @@ import pytest, torch
 from PIL import Image
 from torch import nn
 from petcam.explore import CamExplorer, MapStore, explorer_fragment, explorer_html
-from petcam.gradcam import probabilities, verdict
+from petcam.engine.targets import probabilities, verdict
 from petcam.heatmap import describe, overlay, upsample
-from petcam.hooks import layers_of
+from petcam.engine.layers import layers_of
 from petcam.methods import CLASS_AGNOSTIC, METHODS
 from petcam.web.explorer import _packed, _table, quantise
 from petcam.widgets.explorer import _opened

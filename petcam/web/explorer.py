@@ -16,7 +16,7 @@ from markupsafe import Markup
 from torch import Tensor
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
-from ..gradcam import verdict
+from ..engine.targets import verdict
 from ..heatmap import describe
 from ..methods import CLASS_AGNOSTIC, METHODS
 from .page import asset, data_uri, image_bytes, page, render

@@ -15,9 +15,9 @@ from PIL import Image, ImageOps
 from torch import nn
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
-from ..gradcam import Verdict, verdict
+from ..engine.targets import Verdict, verdict
 from ..heatmap import describe
-from ..hooks import name_of
+from ..engine.layers import name_of
 from ..methods import CLASS_AGNOSTIC, METHODS
 from ..sliders import captioned
 from ..web.page import image_bytes

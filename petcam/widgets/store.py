@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from ..data import LESSON_TFMS
 from ..files.images import as_tensor, normalize
 from ..engine.lookup import index_of
-from ..gradcam import activation, class_maps
+from ..gradcam import class_maps
+from ..engine.backward import activation
 from ..heatmap import overlay
-from ..hooks import eval_mode, layers_of, name_of
+from ..engine.layers import eval_mode, layers_of, name_of
 from ..methods import CLASS_AGNOSTIC, CLASS_DISCRIMINATIVE, METHODS
 
 # %% ../../nbs/44_store.ipynb #c005
