@@ -241,7 +241,8 @@ def _leg(breed, x0, y0, x1, y1, r, rng):
     "A leg and its paw"
     paw = 'mark' if breed.has('points') else 'coat'
     if breed.has('gloves', 'bib', 'tan', 'cheeks'): paw = 'pale'
-    yield Part(tufts(limb(x0, y0, x1, y1, r*1.15, r*.82), breed.fur*.05, rng), 'coat', 'leg', light=.8)
+    leg = limb(x0, y0, x1, y1, r*1.15, r*.82)
+    yield Part(tufts(leg, breed.fur*.05, rng), 'coat', 'leg', light=.8)
     if paw!='coat': yield Part(oval(x1, y1, r*1.6, .38), paw, on='leg', soft=.05)
     yield Part(tufts(oval(x1-.04, y1+.04, r*1.25, r*.72), breed.fur*.04, rng), paw, light=.6)
     for d in (-.35, .3):
@@ -357,7 +358,10 @@ def _parts(breed, pose, rng):
         replace(p, points=rotated(p.points, tilt)*k, width=p.width*k, soft=p.soft*k)
         for p in _head(breed, yaw, rng)
     ]
-    collar = [Part(limb(-.5, .80, .5, .80, .09, .09, -.1), 'toy'), Part(oval(0, .98, .1, .1), 'gold')]
+    collar = [
+        Part(limb(-.5, .80, .5, .80, .09, .09, -.1), 'toy'),
+        Part(oval(0, .98, .1, .1), 'gold'),
+    ]
     if rng.random() > .25 or breed.fur > .6: collar = []
     seen = head if pose=='portrait' else body+head
     points = np.concatenate([p.points for p in seen if not (p.width or p.on)])

@@ -38,7 +38,7 @@ def tile(name:str)->np.ndarray: # (512,512)
 
 # %% ../../nbs/26_coats.ipynb #c008
 def _pattern(name, look, u, v, rng):
-    "How much of the second colour there is at (`u`,`v`): (h,w,1), 0 to 1; `look` reads a tile there"
+    "How much of the second colour is at (`u`,`v`): (h,w,1), 0 to 1; `look` reads a tile"
     if name=='stripes':
         wave = u*rng.uniform(9, 11) + .5*v + 1.3*look('clouds') + .25*look('blob')
         weight = .85*np.clip(np.sin(wave)*2.2+.2, 0, 1)

@@ -20,7 +20,8 @@ from .breeds import BREEDS, Breed, hex_colour, rgb
 from .scenes import draw_pet
 
 # %% ../../nbs/29_pretraining.ipynb #c030
-_FACES = 'none points mask blaze cap eyepatches cheeks tan tabby vee eyepatch spectacles tanface'.split()
+_FACES = ('none points mask blaze cap eyepatches cheeks tan tabby vee eyepatch spectacles '
+          'tanface').split()
 _TRUNKS = 'none none bib saddle patches gloves'.split()
 _EXTRAS = ('ruff jowl droop wrinkles beard brows fringe topknot bigeyes smile cheeky chin darkears '
            'curls rednose nowhisker').split()
@@ -109,7 +110,7 @@ class _Invented(Dataset):
         return np.array(image).transpose(2, 0, 1), *_answers(breed)
 
 def _batch(x, size=112, train=True):
-    "Bytes (b,3,h,w) -> a normalised batch (b,3,size,size): a random crop, flip and brightness when `train`"
+    "Bytes (b,3,h,w) -> a normalised batch (b,3,size,size), varied at random when `train`"
     if train: x = _random_crop(x)
     x = F.interpolate(x.float()/255, size=(size, size), mode='bilinear')
     if train:
@@ -179,7 +180,7 @@ def pretrain(
     seed=11,
     arch=TOY_ARCH,
 ):
-    "Train a body on invented breeds and write its weights, in half precision, to `out`: about 10 minutes on 2 cores"
+    "Train a body on invented breeds and write its weights in half precision: 10 minutes on 2 cores"
     print(f'drawing {n} pets of invented breeds', flush=True)
     drawn = DataLoader(_Invented(n, seed), 64, num_workers=2)
     x, yes, numbers = (torch.cat(o) for o in zip(*drawn))

@@ -173,7 +173,7 @@ def _clutter(width, rng):
         yield Part(rotated(shape, angle)+at, _colour(rng, 50, 235, .9), light=.5)
 
 # %% ../../nbs/28_scenes.ipynb #c009
-_SCENES = _room, _room, _meadow, _meadow, _sofa, _studio, _clutter    # rooms and meadows twice as often
+_SCENES = _room, _room, _meadow, _meadow, _sofa, _studio, _clutter    # some twice as often
 
 def _paint_background(canvas, rng):
     "Paint a background, a little out of focus"
@@ -236,7 +236,7 @@ def draw_pair(
     seed=0,     # an int or a sequence of ints
     size=None,  # (width, height), by default (300, 288)
 )->tuple:       # image, left mask, right mask; both (h,w) uint8
-    "Draw two animals side by side in the middle square: an image and their masks, which never overlap"
+    "Draw two animals side by side in the middle square: an image and two masks without overlap"
     *looks, background, day = _generators(seed, 4)
     w, h = size or (300, 288)
     canvas = _canvas_with_background(w, h, background, day)
@@ -274,7 +274,8 @@ def _draw_some(folder, per_class, seed, part, parts):
         passed = time.time()-start
         if not told and passed > 3:
             told = True
-            print(f'drawing {len(jobs)} toy pets: about {passed/done*len(jobs)/parts:.0f} s', flush=True)
+            seconds = passed/done*len(jobs)/parts
+            print(f'drawing {len(jobs)} toy pets: about {seconds:.0f} s', flush=True)
 
 def _draw_all(folder, per_class, seed):
     "Draw half of the images here and the other half in a second Python"
@@ -307,9 +308,11 @@ def make_toypets(
     marker = folder/'toypets.json'
     if _holds(marker, info): return folder
     if folder.exists() and not marker.exists() and any(folder.iterdir()):
-        raise ValueError(f'{folder} holds files that are not toy pets: expected a new or an empty folder')
+        raise ValueError(f'{folder} holds files that are not toy pets: '
+                         'expected a new or an empty folder')
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for old in folder.parent.glob(folder.name+'.*'):    # left by a run that was killed an hour ago or more
+    # what a run that was killed an hour ago or more has left
+    for old in folder.parent.glob(folder.name+'.*'):
         if time.time()-old.stat().st_mtime > 3600: shutil.rmtree(old)
     new = Path(tempfile.mkdtemp(prefix=folder.name+'.', dir=folder.parent))
     try:
@@ -318,7 +321,8 @@ def make_toypets(
         _draw_all(new, per_class, seed)
         (new/'toypets.json').write_text(json.dumps(info))
         if folder.exists() and not _holds(marker, info): shutil.rmtree(folder)
-        if not _holds(marker, info): new.rename(folder)    # else somebody else drew the same meanwhile
+        # else somebody else drew the same meanwhile
+        if not _holds(marker, info): new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return folder
