@@ -46,7 +46,8 @@ def run(data=None, arch=None, weights='auto', size=None, bs=16, epochs=None, out
     from petcam.data import find_pets, get_data
     from petcam.onecycle import cnn_learner
     from petcam.report import Run, write_report
-    from petcam.resize import lesson_stages, reuse_memory, run_stages
+    from petcam.resize import lesson_stages, run_stages
+    from petcam.training.memory import reuse_memory
     torch.manual_seed(seed)
     reuse_memory()
     pets = find_pets(data)
@@ -83,7 +84,7 @@ def _facts(learn, pets, seed):
 def load_trained(path):
     "The network in a file that a learner has saved, and what the file says about it"
     from petcam.head import create_cnn
-    from petcam.onecycle import load_matching, read_checkpoint
+    from petcam.training.checkpoints import load_matching, read_checkpoint
     state = read_checkpoint(path)
     about = state.get('about', {})
     if not {'arch','classes','size'} <= about.keys(): raise ValueError(f"{path} does not say what network it holds; expected a file that `petcam run` has written")

@@ -18,7 +18,8 @@ from .data import Data, atomic_write
 from .explore import explorer_fragment
 from .gradcam import grad_cam, verdict
 from .heatmap import describe, overlay
-from .onecycle import COLUMNS, Learner
+from .onecycle import Learner
+from .training.progress import COLUMNS
 from .toypets import draw_pair
 
 # %% ../nbs/12_report.ipynb #c009
