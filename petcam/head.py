@@ -54,7 +54,8 @@ class AdaptiveConcatPool2d(nn.Module):
         super().__init__()
         self.ap, self.mp = nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)
 
-    def forward(self, x): return torch.cat([self.mp(x), self.ap(x)], 1)
+    def forward(self, x):
+        return torch.cat([self.mp(x), self.ap(x)], 1)
 
 # %% ../nbs/02_head.ipynb #c024
 def create_head(
@@ -88,7 +89,8 @@ def create_cnn(
     body = create_body(arch, weights)
     x = torch.zeros(1, 3, 64, 64, device=next(body.parameters()).device)
     try:
-        with torch.no_grad(): out = body.eval()(x)
+        with torch.no_grad():
+            out = body.eval()(x)
     except Exception as e:
         raise ValueError(f'{arch} cannot be cut into a body and a head: '
                          f'its children do not run one after the other ({e})') from None

@@ -22,7 +22,8 @@ def lr_range(
     return np.geomspace(lr.start, lr.stop, n).tolist()
 
 # %% ../nbs/03_onecycle.ipynb #c010
-def _cosine(start, end, u): return end + (start-end)/2*(1 + np.cos(np.pi*u))
+def _cosine(start, end, u):
+    return end + (start-end)/2*(1 + np.cos(np.pi*u))
 
 def one_cycle(
     n:int, # number of batches
@@ -72,7 +73,7 @@ def play_schedule(
     return play(draw, pct_start=(0., 1., .05), div_factor=[1, 2, 5, 10, 25, 50, 100],
                 lr=lr, log=False)
 
-# %% ../nbs/38_learner.ipynb #c015
+# %% ../nbs/38_learner.ipynb #c002
 import os
 import time
 from pathlib import Path
@@ -91,7 +92,7 @@ from .training.processes import (accelerator_for, average_gradients, mean_loss,
 from .training.progress import LiveTable, Smoother
 from .training.summary import summary
 
-# %% ../nbs/38_learner.ipynb #c018
+# %% ../nbs/38_learner.ipynb #c005
 class Learner:
     "Trains `model` on `data`; `about` is kept in its files and says what the model is"
     def __init__(self, data, model:nn.Sequential, model_dir='models', about=None,
@@ -209,11 +210,16 @@ class Learner:
         return self
 
     @property
-    def history(self)->dict: return {k: getattr(self, k) for k in ('rows', 'losses', 'lrs', 'moms')}
-    @property
-    def pretrained(self)->bool: return self.about.get('weights') != 'None'
+    def history(self)->dict:
+        "The table's rows, and the loss, rate and momentum of each batch"
+        return dict(rows=self.rows, losses=self.losses, lrs=self.lrs, moms=self.moms)
 
-# %% ../nbs/38_learner.ipynb #c020
+    @property
+    def pretrained(self)->bool:
+        "Has the body learnt before?"
+        return self.about.get('weights') != 'None'
+
+# %% ../nbs/38_learner.ipynb #c007
 def defaults_for(
     kind:str, # of the data: 'real' photographs or 'toy' pets
 )->tuple[str,str|None]: # arch, weights

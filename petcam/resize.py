@@ -90,9 +90,7 @@ def run_stages(
         yield stage
 
 # %% ../nbs/04_resize.ipynb #c028
-def _epochs_of_each(): # what PETCAM_EPOCHS says; None if it is not set
-    text = os.environ.get('PETCAM_EPOCHS')
-    if not text: return None
+def _epochs(text): # '2' -> [2, 2, 2]
     if text.isdecimal() and int(text) > 0: return [int(text)]*3
     raise ValueError(f'PETCAM_EPOCHS is {text!r}; expected a whole number above 0')
 
@@ -104,7 +102,8 @@ def lesson_learner(
 )->Learner:
     "A learner after the lesson's stages; PETCAM_ARCH, _WEIGHTS, _EPOCHS change them"
     pets = find_pets(path)
-    plan = lesson_stages(pets.kind, epochs=_epochs_of_each())
+    named = os.environ.get('PETCAM_EPOCHS')
+    plan = lesson_stages(pets.kind, epochs=_epochs(named) if named else None)
     stages, last = plan[:upto], plan[upto-1]
     learn = cnn_learner(get_data(plan[0].size, bs, path=pets))
     learn.model_dir = trained_folder(pets, plan, learn.about['arch'], bs, seed)
@@ -114,7 +113,8 @@ def lesson_learner(
         return learn.load(last.name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for _ in run_stages(learn, stages): pass
+        for _ in run_stages(learn, stages):
+            pass
     return learn
 
 # %% ../nbs/04_resize.ipynb #c038
@@ -130,17 +130,19 @@ def play_sizes(
         small = F.interpolate(image[None], (size, size), mode='bilinear',
                               antialias=True).clamp(0, 1)
         x = normalize(small).to(learn.data.device)
-        with torch.no_grad(): locations = body(x)[0].float().mean(0).cpu()
+        with torch.no_grad():
+            locations = body(x)[0].float().mean(0).cpu()
         return small[0], locations, activation_floats(body, x)
     def draw(size=image.shape[-1]//16*16):
         small, locations, floats = seen(size)
         h, w = locations.shape
-        grey = locations - locations.min()
-        grey = grey[None]/grey.max().clamp(min=1e-12)
-        titles = 'image and locations', 'mean of the channels'
-        figure = show_row(small, grey, titles=titles, height=2.7)
-        for i in range(1, h): figure.axes[0].axhline(i*size/h - .5, color='white', lw=1)
-        for j in range(1, w): figure.axes[0].axvline(j*size/w - .5, color='white', lw=1)
+        grey = (locations - locations.min())[None]
+        grey /= grey.max().clamp(min=1e-12)
+        figure = show_row(small, grey, titles=['image', 'channel mean'], height=2.7)
+        for i in range(1, h):
+            figure.axes[0].axhline(i*size/h - .5, color='white', lw=1)
+        for j in range(1, w):
+            figure.axes[0].axvline(j*size/w - .5, color='white', lw=1)
         return figure, (f'{size} x {size} pixels: {h} x {w} = {h*w} locations. '
                         f'The body outputs {floats/1e6:.2f} million numbers, '
                         f'{floats*4/1e6:.0f} MB for each image.')

@@ -6,7 +6,7 @@
 __all__ = ['read_checkpoint', 'load_matching', 'check_classes', 'set_checkpoints_aside', 'keep_checkpoint', 'restore',
            'newest_checkpoint', 'trained_folder']
 
-# %% ../../nbs/34_checkpoints.ipynb #c002
+# %% ../../nbs/34_checkpoints.ipynb #c017
 import hashlib
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from .. import __version__
 from ..files.storage import cache_dir, is_first
 from .weights import read_tensors
 
-# %% ../../nbs/34_checkpoints.ipynb #c005
+# %% ../../nbs/34_checkpoints.ipynb #c020
 def read_checkpoint(path:str|Path)->dict: # keys 'model', and perhaps 'opt' and 'about'
     "The contents of a saved file: tensors, numbers and names only, never a program"
     state = read_tensors(path)
@@ -29,7 +29,8 @@ def load_matching(
 ):
     "Load `state` into `model`, or say what does not fit"
     ours = model.state_dict()
-    def shape(tensors, k): return getattr(tensors.get(k), 'shape', None)
+    def shape(tensors, k):
+        return getattr(tensors.get(k), 'shape', None)
     wrong = [k for k in ours.keys() | state.keys()
              if k not in ours or shape(ours, k) != shape(state, k)]
     if wrong:
@@ -49,7 +50,7 @@ def check_classes(
                          f"{', '.join(theirs[:3])}..., the data's {len(classes)} "
                          f"{', '.join(classes[:3])}...")
 
-# %% ../../nbs/34_checkpoints.ipynb #c008
+# %% ../../nbs/34_checkpoints.ipynb #c023
 def _progress_of(learn): # what `_restore_progress` needs beside the model and the optimiser
     on_gpu = learn.data.device.type == 'cuda'
     return dict(learn.history,
@@ -63,7 +64,7 @@ def _restore_progress(learn, progress): # `learn.fit(..., resume=True)` continue
     torch.set_rng_state(progress['random'])
     if progress['random_cuda'] is not None: torch.cuda.set_rng_state(progress['random_cuda'])
 
-# %% ../../nbs/34_checkpoints.ipynb #c010
+# %% ../../nbs/34_checkpoints.ipynb #c025
 def _set_aside(path, why): # rename a file, so that it is not lost and not taken for a checkpoint
     if is_first() and path.exists(): os.replace(path, path.with_name(f'{why}-{path.name}'))
 
@@ -112,7 +113,7 @@ def newest_checkpoint(
                          'begin again without --resume')
     say(f'no checkpoint in {learn.model_dir} yet; this begins at the start')
 
-# %% ../../nbs/34_checkpoints.ipynb #c034
+# %% ../../nbs/34_checkpoints.ipynb #c031
 def trained_folder(
     pets, # a `petcam.data.Pets`
     stages, # of the training

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['GracefulInterrupt']
 
-# %% ../../nbs/31_interrupts.ipynb #c002
+# %% ../../nbs/31_interrupts.ipynb #c010
 import signal
 import threading
 
-# %% ../../nbs/31_interrupts.ipynb #c004
+# %% ../../nbs/31_interrupts.ipynb #c012
 class GracefulInterrupt:
     "While it is entered, a first Ctrl-C only sets `requested`"
     def __init__(self):

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['new_optimizer', 'set_rates', 'train_step']
 
-# %% ../../nbs/37_optimizer.ipynb #c002
+# %% ../../nbs/37_optimizer.ipynb #c014
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from ..head import layer_groups
 from .precision import autocast
 
-# %% ../../nbs/37_optimizer.ipynb #c005
+# %% ../../nbs/37_optimizer.ipynb #c017
 def _param_groups(model, decay_all):
     groups = []
     for i, layers in enumerate(layer_groups(model)):
@@ -46,7 +46,7 @@ def set_rates(
                      betas=(float(mom), .99),
                      weight_decay=wd*group.get('decays', True))
 
-# %% ../../nbs/37_optimizer.ipynb #c009
+# %% ../../nbs/37_optimizer.ipynb #c021
 def train_step(
     model:nn.Module,
     opt:torch.optim.Optimizer,

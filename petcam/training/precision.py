@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['pick_precision', 'autocast']
 
-# %% ../../nbs/30_precision.ipynb #c018
+# %% ../../nbs/30_precision.ipynb #c002
 from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-# %% ../../nbs/30_precision.ipynb #c023
+# %% ../../nbs/30_precision.ipynb #c007
 def pick_precision(
     requested:str, # 'auto', 'fp32' or 'bf16'
     device:torch.device,
@@ -26,7 +26,7 @@ def pick_precision(
         fast = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)()
     return 'bf16' if fast else 'fp32'
 
-# %% ../../nbs/30_precision.ipynb #c026
+# %% ../../nbs/30_precision.ipynb #c010
 class _StridedDepthwise(torch.autograd.Function):
     "A grouped convolution in 16 bits, whose gradient with respect to the input is computed in 32"
     @staticmethod
@@ -62,7 +62,7 @@ class _QuickDepthwise(TorchFunctionMode):
                 return _StridedDepthwise.apply(x, w, bias, *args[3:])
         return func(*args, **kwargs or {})
 
-# %% ../../nbs/30_precision.ipynb #c027
+# %% ../../nbs/30_precision.ipynb #c011
 @contextmanager
 def autocast(
     device:torch.device,

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['accelerator_for', 'average_gradients', 'mean_loss', 'share_batches']
 
-# %% ../../nbs/32_processes.ipynb #c002
+# %% ../../nbs/32_processes.ipynb #c014
 import os
 from functools import lru_cache
 import torch
 
-# %% ../../nbs/32_processes.ipynb #c007
+# %% ../../nbs/32_processes.ipynb #c019
 @lru_cache
 def accelerator_for(device_type:str): # -> accelerate.Accelerator, or None
     "What joins this process to those that `accelerate launch` has started; None if it is alone"
@@ -23,7 +23,7 @@ def accelerator_for(device_type:str): # -> accelerate.Accelerator, or None
     split = utils.DataLoaderConfiguration(split_batches=True)
     return Accelerator(cpu=device_type == 'cpu', mixed_precision='no', dataloader_config=split)
 
-# %% ../../nbs/32_processes.ipynb #c010
+# %% ../../nbs/32_processes.ipynb #c022
 def average_gradients(accelerator, model):
     "`model` with gradients that are averaged over all processes; itself if there is one"
     return accelerator.prepare_model(model) if accelerator else model

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'Smoother', 'LiveTable']
 
-# %% ../../nbs/35_progress.ipynb #c015
+# %% ../../nbs/35_progress.ipynb #c002
 import sys
 from tqdm.auto import tqdm
 
-# %% ../../nbs/35_progress.ipynb #c017
+# %% ../../nbs/35_progress.ipynb #c004
 class Smoother:
     "A running average of the losses that is right from the first one on"
     def __init__(self, beta=.98):
@@ -21,10 +21,11 @@ class Smoother:
         self.sum = self.beta*self.sum + (1 - self.beta)*loss
         return self.sum/(1 - self.beta**self.t)
 
-# %% ../../nbs/35_progress.ipynb #c021
+# %% ../../nbs/35_progress.ipynb #c008
 COLUMNS = 'epoch', 'train_loss', 'valid_loss', 'error_rate', 'time'
 
-def _clock(seconds): return f'{int(seconds)//60:02d}:{int(seconds)%60:02d}'
+def _clock(seconds):
+    return f'{int(seconds)//60:02d}:{int(seconds)%60:02d}'
 
 def _in_notebook(): # IPython is imported there already
     ipython = sys.modules.get('IPython')
@@ -65,4 +66,5 @@ class LiveTable:
         if self.handle: self.handle.update(self.html(_html_table(self.rows)))
         else: self._print(self.rows[-1])
 
-    def _print(self, cells): print(''.join(f'{c:<12}' for c in cells), flush=True)
+    def _print(self, cells):
+        print(''.join(f'{c:<12}' for c in cells), flush=True)

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['output_shapes', 'summary']
 
-# %% ../../nbs/39_summary.ipynb #c012
+# %% ../../nbs/39_summary.ipynb #c002
 import torch
 from torch import Tensor, nn
 
-# %% ../../nbs/39_summary.ipynb #c014
+# %% ../../nbs/39_summary.ipynb #c004
 @torch.no_grad()
 def output_shapes(
     model:nn.Module,
@@ -17,7 +17,8 @@ def output_shapes(
 )->list[tuple[nn.Module,list[int]]]:
     "Each layer that runs for `x` and has no children, and its output's shape, in order"
     ran, modes = [], [(m, m.training) for m in model.modules()]
-    def note(layer, inputs, output): ran.append((layer, list(output.shape)))
+    def note(layer, inputs, output):
+        ran.append((layer, list(output.shape)))
     leaves = [m for m in model.modules() if not list(m.children())]
     handles = [m.register_forward_hook(note) for m in leaves]
     try:
@@ -29,8 +30,9 @@ def output_shapes(
             m.training = mode
     return ran
 
-# %% ../../nbs/39_summary.ipynb #c018
-def _row(*cells): return ' '.join(f'{c:<{w}}' for c, w in zip(cells, (20, 20, 10, 10)))
+# %% ../../nbs/39_summary.ipynb #c008
+def _row(*cells):
+    return ' '.join(f'{c:<{w}}' for c, w in zip(cells, (20, 20, 10, 10)))
 
 def summary(
     model:nn.Module,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_tensors', 'pretrained_weights', 'load_body']
 
-# %% ../../nbs/29_weights.ipynb #c002
+# %% ../../nbs/29_weights.ipynb #c014
 import pickle
 from pathlib import Path
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import models
 from ..toypets import TOY_ARCH, toy_weights
 
-# %% ../../nbs/29_weights.ipynb #c004
+# %% ../../nbs/29_weights.ipynb #c016
 def read_tensors(path:str|Path)->dict:
     "What a file of weights holds: tensors, numbers and names only, never a program"
     if not Path(path).is_file(): raise FileNotFoundError(f'{path} does not exist')
@@ -25,7 +25,7 @@ def read_tensors(path:str|Path)->dict:
         raise ValueError(f'{path} holds a {type(state).__name__}; expected a dict')
     return state
 
-# %% ../../nbs/29_weights.ipynb #c007
+# %% ../../nbs/29_weights.ipynb #c019
 def _imagenet(arch, kaggle='/kaggle/input'):
     choices = models.get_model_weights(arch)
     weights = getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
@@ -56,7 +56,7 @@ def pretrained_weights(
     state = read_tensors(weights)
     return state.get('state_dict', state) # some training programs wrap it
 
-# %% ../../nbs/29_weights.ipynb #c010
+# %% ../../nbs/29_weights.ipynb #c022
 def load_body(
     net:nn.Module, # the whole network, whose names the weights have
     body:nn.Module, # the part of it that takes them over
