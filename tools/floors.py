@@ -22,7 +22,7 @@ def imported(name, source, known):
     found, package = set(), ('petcam.' + name).split('.')[:-1]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names} - {'petcam'}      # for its version or folder
+            found |= {alias.name for alias in node.names} - {'petcam'}  # for its version or folder
         if isinstance(node, ast.ImportFrom):
             start = package[:len(package) - node.level + 1] if node.level else []
             base = '.'.join([*start, *filter(None, [node.module])])
