@@ -5,46 +5,34 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
-from project import dotted, lessons, modules, notebook_of, notebooks, settings, workshop
+import floors
+from project import dotted, lessons, makes, modules, notebooks, settings, workshop
 
 MODULES = {dotted(path): path for path in modules()}
 
 # --- who imports whom: the table in CONTRIBUTING.md
 
-def table():
-    "The modules in the order of CONTRIBUTING's table, row by row"
-    text = (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8')
-    rows = re.search(r'^\| floor \| modules \|\n\| --- \| --- \|\n((?:\|.*\n)+)', text, flags=re.M)
-    assert rows, 'CONTRIBUTING.md has no table that begins with "| floor | modules |"'
-    return re.findall(r'`([\w.]+)`', ''.join(row.split('|')[2] for row in rows[1].splitlines()))
-
-def imported(name, source):
-    "The modules of petcam that the module `name` imports, anywhere in its source"
-    found, package = set(), ('petcam.' + name).split('.')[:-1]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import): found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            start = package[:len(package) - node.level + 1] if node.level else []
-            base = '.'.join([*start, *filter(None, [node.module])])
-            below = {f'{base}.{alias.name}' for alias in node.names}
-            found |= {m for m in below if m.removeprefix('petcam.') in MODULES} or {base}
-    return {m.removeprefix('petcam.') for m in found if m.split('.')[0] == 'petcam'}
-
 @pytest.mark.parametrize('line,want', [
     ('from .storage import cache_dir', {'files.storage'}), ('from ..hooks import watch', {'hooks'}), ('from . import storage', {'files.storage'}),
-    ('import torch, petcam.hooks', {'hooks'}), ('from petcam.files import storage', {'files.storage'}), ('from petcam import grad_cam', {'petcam'})])
-def test_imports_are_read_as_python_reads_them(line, want, monkeypatch):
-    for name in ('files.storage', 'hooks'): monkeypatch.setitem(MODULES, name, None)
-    assert imported('files.downloads', line) == want
+    ('import torch, petcam.hooks', {'hooks'}), ('from petcam.files import storage', {'files.storage'}), ('from petcam import grad_cam', {'petcam'}), ('from .. import __version__', set())])
+def test_imports_are_read_as_python_reads_them(line, want):
+    assert floors.imported('files.downloads', line, {'files.storage', 'hooks'}) == want
 
-def test_every_module_stands_in_the_table_once():
-    assert sorted(table()) == sorted(MODULES)
+@pytest.mark.parametrize('order,uses,said', [
+    ('a b', dict(a=set(), b={'a'}), None), ('b a', dict(a=set(), b={'a'}), 'b imports a, which it stands before'), ('a', dict(a={'a'}), 'a imports a'),
+    ('a', dict(a=set(), b=set()), 'b is not in the table'), ('a b', dict(a=set()), 'no such module'), ('a a', dict(a=set()), 'twice')])
+def test_what_contradicts_the_table_is_said(order, uses, said):
+    found = floors.wrong(order.split(), uses)
+    assert len(found) == (said is not None) and (not said or said in found[0])
 
-@pytest.mark.parametrize('name', MODULES)
-def test_a_module_imports_only_what_stands_before_it(name):
-    order = table()                                     # a row above, or left of it in its row: so there are no cycles
-    before, used = set(order[:order.index(name)]), imported(name, MODULES[name].read_text(encoding='utf-8'))
-    assert not used - before, f'{name} imports {sorted(used - before)}, which stand after it'
+def test_modules_that_import_each_other_are_named():
+    assert floors.lowest_first(dict(a={'b'}, b={'c'}, c=set())) == ['c', 'b', 'a']
+    with pytest.raises(ValueError, match=r"circle: \['a', 'b'\]"): floors.lowest_first(dict(a={'b'}, b={'a'}, c=set()))
+
+def test_each_module_imports_only_what_stands_before_it_in_the_table():
+    uses = floors.imports()
+    assert sorted(floors.lowest_first(uses)) == sorted(MODULES)             # no circles
+    assert not floors.wrong(floors.table(), uses)                           # a row above, or left of it in its row
 
 ALONE = '''
 import importlib, sys, traceback
@@ -111,8 +99,7 @@ def test_a_lesson_reads_as_a_lesson(path):
     assert any(c['outputs'] for c in code), 'stored outputs'
 
 @pytest.mark.parametrize('path', workshop(), ids=lambda p: p.stem)
-def test_a_workshop_notebook_makes_one_module(path):
-    assert [name for name, module in MODULES.items() if notebook_of(module) == path.stem], 'no module comes from it'
+def test_a_workshop_notebook_makes_a_module(path): assert makes(path)
 
 # --- versions
 

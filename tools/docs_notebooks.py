@@ -12,13 +12,17 @@ from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 from docs_glossary import glossary, link_terms
-from project import (FIRST_OF_WORKSHOP, ROOT, dotted, modules, notebook_of, notebooks, number,
-                     settings)
+from project import FIRST_OF_WORKSHOP, ROOT, makes, notebooks, number, settings
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
         ('code-fold', 'true'): 'hide-input'}
 OPTION = re.compile(r'#\|\s*([\w-]+)\s*:\s*(.*)')   # `#| key: value`
+
+def in_repository(file):
+    "The address of a file of the project where its code is hosted, made of `git_url` and `branch`"
+    s = settings()
+    return f"{s['git_url'].rstrip('/')}/blob/{s['branch']}/{file}"
 
 def folder(path):
     "The part of the site that a notebook goes to"
@@ -26,8 +30,7 @@ def folder(path):
 
 def links(name): # name of a notebook -> where it can be opened
     "The addresses in Kaggle and Colab, made of `git_url` and `branch`, and of the copy in the site"
-    s = settings()
-    file = f"{s['git_url'].rstrip('/')}/blob/{s['branch']}/{s['nbs_path']}/{name}"
+    file = in_repository(f"{settings()['nbs_path']}/{name}")
     at = urlsplit(file)
     return {'Open in Kaggle': f'https://kaggle.com/kernels/welcome?src={file}',
             'Open in Colab': f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
@@ -74,11 +77,13 @@ def code_cell(cell):
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
 def link_notebooks(source, path):
-    "Lead links to other notebooks, `](41_layers.ipynb)`, to the part of the site where they are"
+    "Lead links to other notebooks to their part of the site, and those to files to the repository"
     def link(found):
         other = path.with_name(found[1])
         return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]
-    return re.sub(r'\]\((\d\w*\.ipynb)', link, source)
+    source = re.sub(r'\]\((\d\w*\.ipynb)', link, source)
+    file = r'\]\(\.\./(?!lessons/|workshop/)([^)\s]+)'
+    return re.sub(file, lambda found: f']({in_repository(found[1])}', source)
 
 def text_cell(cell, terms, path):
     "A text of the page: terms lead to the glossary, a formula that stands alone is a paragraph"
@@ -92,8 +97,7 @@ def bar(path, toy): # what stands below the title
     shown = '<span>Shown with <b>toy pets</b></span>' if toy else '<span></span>'
     to = links(path.name)
     if folder(path) == 'workshop':
-        makes = [dotted(module) for module in modules() if notebook_of(module) == path.stem]
-        reference = {f'petcam.{name}': f'../api/{name}.html' for name in makes}
+        reference = {f'petcam.{name}': f'../api/{name}.html' for name in makes(path)}
         to = reference | {'Download': to['Download']}
     buttons = ''
     for text, url in to.items():

@@ -65,7 +65,8 @@ def run(path, environment, home=HOME):
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=1800, resources={'metadata': {'path': str(work)}})
+    where, quiet = {'metadata': {'path': str(work)}}, ['--log-level=ERROR']
+    client = NotebookClient(notebook, timeout=1800, resources=where, extra_arguments=quiet)
     try:
         client.execute(env=os.environ | environment)
     except (CellExecutionError, CellTimeoutError) as error:

@@ -36,6 +36,11 @@ def dotted(module):
     "The name of a module below petcam: `engine.layers` of petcam/engine/layers.py"
     return '.'.join(module.relative_to(ROOT/'petcam').with_suffix('').parts)
 
+def makes(notebook):
+    "The modules that cells of a notebook are exported to, by their dotted names"
+    mark = f'nbs/{notebook.name} #'
+    return [dotted(m) for m in modules() if mark in m.read_text(encoding='utf-8')]
+
 def notebook_of(module):
     "The notebook that a module is exported from, by name; None for one that is written by hand"
     found = re.search(r'File to edit: \S*/nbs/(\S+)\.ipynb', module.read_text(encoding='utf-8'))
