@@ -362,6 +362,14 @@ def page(images, tmp_path_factory, browser):
     page.goto(path.as_uri()); page.wait_for_selector('.px-list li')
     return page
 
+def test_in_a_browser_it_starts_at_the_predicted_class_and_the_last_layer(page, images):
+    store = MapStore(small(), images, class_names=NAMES)
+    top = int(store.logits(0).argmax())
+    assert [page.input_value(f'.px-{o}') for o in ('target', 'layer', 'alpha', 'method')] == [str(top), '2', '0.6', '0']
+    start = f"{verdict(store.logits(0), top, NAMES)}, layer {store.layers[-1]}, "
+    assert page.inner_text('.px-words').startswith(start)
+    assert page.inner_text('.px-list [aria-pressed=true]').startswith(NAMES[top])
+
 def test_in_a_browser_the_map_on_show_is_the_right_one(page, images):
     model, rng = small(), np.random.RandomState(0)
     store = MapStore(model, images, class_names=NAMES)

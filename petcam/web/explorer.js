@@ -171,8 +171,8 @@ function explore(root) { // the section that templates/explorer.html makes
       put(el('over'), paint(large, under.data, table, colours), under.height, under.width);
     }
     el('legend').style.background = legend(table, colours);
-    el('low').textContent = signed ? 'negative evidence −' + limit.toPrecision(2) : '0';
-    el('high').textContent = 'positive evidence +' + limit.toPrecision(2);
+    el('low').textContent = signed ? 'negative −' + limit.toPrecision(2) : '0';
+    el('high').textContent = 'positive +' + limit.toPrecision(2);
   }
 
   function show() {
@@ -240,7 +240,8 @@ function explore(root) { // the section that templates/explorer.html makes
   }
 
   el('target').max = names.length - 1;
-  el('layer').max = el('layer').value = data.layers.length - 1;
+  el('layer').max = data.layers.length - 1; // before the value, which it limits
+  el('layer').value = data.layers.length - 1;
   el('alpha').value = data.alpha;
   el('thumbnails').append(...data.images.map(thumbnail));
   el('thumbnails').hidden = data.images.length < 2;
