@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from .data import Data, atomic_write
+from .data import Data
+from .files.storage import atomic_write
 from .explore import explorer_fragment
-from .gradcam import grad_cam, verdict
+from .engine.targets import verdict
+from .gradcam import grad_cam
 from .heatmap import describe, overlay
 from .onecycle import Learner
 from .training.progress import COLUMNS
-from .toypets import draw_pair
+from .toy.scenes import draw_pair
 
 # %% ../nbs/12_report.ipynb #c009
 def confusion(said:torch.Tensor, true:torch.Tensor, c:int)->torch.Tensor: # (n,), (n,) -> (c,c)
