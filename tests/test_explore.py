@@ -12,7 +12,8 @@ from petcam.engine.layers import layers_of
 from petcam.methods import CLASS_AGNOSTIC, METHODS
 from petcam.web.explorer import _packed, _table, quantise
 from petcam.widgets.explorer import _opened
-from petcam.widgets.store import panels, stage_ends
+from petcam.engine.layers import stage_ends
+from petcam.widgets.store import panels
 
 NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']
 

@@ -19,7 +19,7 @@ from ..engine.targets import Verdict, verdict
 from ..heatmap import describe
 from ..engine.layers import name_of
 from ..methods import CLASS_AGNOSTIC, METHODS
-from ..sliders import captioned
+from .sliders import captioned
 from ..web.page import image_bytes
 from .store import MapStore, panels
 from .thumbnails import Thumbnails
