@@ -161,7 +161,7 @@ def _localise_facts(model, about, d, files, split, seed, curves):
 def localise(model='build/models/stage-3.pth', data=None, n=None, layers=None, out='build', split='all', size=None, curves=100, seed=0)->Path: # the page
     "Score heatmaps against the trimaps, with all controls: what `petcam localise` does"
     if not Path(model).is_file(): raise Usage(f"--model {model}: no such file; `petcam run` makes one")
-    from petcam.hooks import find_layer
+    from petcam.engine.layers import find_layer
     from petcam.localise import markdown, study, study_html, tables, write_rows
     from petcam.data import atomic_write
     out, (net, about) = writable_folder(out), load_trained(model)

@@ -18,9 +18,11 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from .engine.lookup import index_of
 from .data import LESSON_TFMS, as_tensor, normalize, atomic_write
-from .gradcam import Verdict, activation, class_maps, verdict
+from .engine.backward import activation
+from .engine.targets import Verdict, verdict
+from .gradcam import class_maps
 from .heatmap import describe, overlay
-from .hooks import eval_mode, layers_of, name_of
+from .engine.layers import eval_mode, layers_of, name_of
 from .methods import CLASS_AGNOSTIC, METHODS, CLASS_DISCRIMINATIVE
 from .sliders import captioned
 

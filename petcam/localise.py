@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn, Tensor
 from .data import denormalize, atomic_write
-from .gradcam import target_classes, grad_cam, probabilities
+from .engine.targets import target_classes, probabilities
+from .gradcam import grad_cam
 from .heatmap import as_mask, describe, overlay, upsample
-from .hooks import eval_mode, check_batch, find_layer, layers_of, name_of
+from .engine.layers import eval_mode, check_batch, find_layer, layers_of, name_of
 from .methods import maps_of
 from .report import KINDS, STYLE, image_html, table_html
 from .toypets import BREEDS, draw_pair

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from .data import Data, atomic_write
 from .explore import explorer_fragment
-from .gradcam import grad_cam, verdict
+from .engine.targets import verdict
+from .gradcam import grad_cam
 from .heatmap import describe, overlay
 from .onecycle import COLUMNS, Learner
 from .toypets import draw_pair
