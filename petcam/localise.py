@@ -18,16 +18,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn, Tensor
-from .files.images import denormalize
-from .files.storage import atomic_write
-from .gradcam import grad_cam
+from .data import denormalize, atomic_write
 from .engine.targets import target_classes, probabilities
+from .gradcam import grad_cam
 from .heatmap import as_mask, describe, overlay, upsample
 from .engine.layers import eval_mode, check_batch, find_layer, layers_of, name_of
 from .methods import maps_of
 from .report import KINDS, STYLE, image_html, table_html
-from .toy.breeds import BREEDS
-from .toy.scenes import draw_pair
+from .toypets import BREEDS, draw_pair
 
 # %% ../nbs/10_localise.ipynb #c012
 def _fit(maps, masks): # maps of the masks' size, masks as true or false
