@@ -23,11 +23,13 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-def _modules(): return [o.name for o in iter_modules(__path__) if not o.name.startswith('_')]
+def _modules():
+    return [o.name for o in iter_modules(__path__) if not o.name.startswith('_')]
 
 def __getattr__(name):
     if name in _HOMES: return getattr(import_module(f'petcam.{_HOMES[name]}'), name)
     if name in _modules(): return import_module(f'petcam.{name}')
     raise AttributeError(f"module 'petcam' has no attribute {name!r}")
 
-def __dir__(): return sorted([*_HOMES, *_modules(), '__version__'])
+def __dir__():
+    return sorted([*_HOMES, *_modules(), '__version__'])

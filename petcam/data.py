@@ -20,7 +20,7 @@ from .engine.lookup import index_of
 from .files.images import as_tensor, denormalize, normalize
 from .files.pets import LABEL, Pets, announce, labelled, open_pets, pets_on_disk
 from .files.storage import cache_dir
-from .toypets import make_toypets
+from .toy.scenes import make_toypets
 from .training.loading import Loader, default_workers
 
 # %% ../nbs/00_data.ipynb #c024

@@ -11,6 +11,7 @@ from torch import nn, Tensor
 from .engine.backward import (activation_and_gradient, check_finite, class_gradients,
                                     in_full)
 from .engine.layers import find_layer, name_of
+from .engine.targets import as_list
 from .methods import find_method, grad_cam_map
 
 # %% ../nbs/08_gradcam.ipynb #c045
@@ -50,8 +51,8 @@ def class_maps(
 )->dict: # layer -> (b,k,h',w')
     "The maps of many classes and layers from one forward pass"
     if layers is None: layers = name_of(model, find_layer(model, None, x))
-    layers = list(dict.fromkeys(_listed(layers)))
-    if targets is not None: targets = _listed(targets)
+    layers = list(dict.fromkeys(as_list(layers)))
+    if targets is not None: targets = as_list(targets)
     if not layers or targets == []: raise ValueError('no layer or no class to make maps of')
     formula, maps = find_method(method), {layer: [] for layer in layers}
     with class_gradients(model, layers, x, targets, class_names, versus) as (acts, parts):
@@ -65,7 +66,3 @@ def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
     if formula is not grad_cam_map: return torch.stack([_apply(formula, a, g) for g in gs])
     with torch.autocast(a.device.type, enabled=False): # the same without a large product
         return check_finite(torch.einsum('nbc,bcij->nbij', gs.mean((-2, -1)), a))
-
-def _listed(o): # one, or several -> a list
-    one = isinstance(o, (str, nn.Module)) or not hasattr(o, '__iter__')
-    return [o] if one or getattr(o, 'ndim', 1) == 0 else list(o)

@@ -87,6 +87,7 @@ def play_channels(
         return show_row(*shown, titles=[titles[0], f'channel {k}', titles[1]]), said
     return play(draw, channel=(0, channels-1), strongest_first=True)
 
+# %% ../nbs/06_hooks.ipynb #c016
 def _stretched(map): # from 0 to 1
     map = map[None].float() - map.min()
     return map/map.max().clamp(min=1e-12)

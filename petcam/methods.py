@@ -145,8 +145,8 @@ def explain(
     images = [None]*len(x) if images is None else list(images)
     if len(images) != len(x):
         raise ValueError(f'{len(images)} images to show for {len(x)}')
-    if callable(target): ks = verdicts = [None]*len(x)
-    else:
+    ks = verdicts = [None]*len(x)
+    if not callable(target):
         ks = target_classes(y, target, class_names)
         verdicts = [verdict(yi, k, class_names) for yi, k in zip(y, ks)]
     made = getattr(method, '__name__', method), name_of(model, found)

@@ -82,7 +82,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .files.storage import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, train_mode
-from .toypets import TOY_ARCH
+from .toy.pretraining import TOY_ARCH
 from .training.checkpoints import check_classes, load_matching, read_checkpoint
 from .training.interrupts import GracefulInterrupt
 from .training.optimizer import new_optimizer, set_rates, train_step

@@ -1,4 +1,4 @@
-"""The command: wrong wishes cost one line, and the main job does what it says."""
+"""The command: wrong requests cost one line, and the main job does what it says."""
 import subprocess, sys
 from pathlib import Path
 import pytest
@@ -108,9 +108,9 @@ def test_a_report_that_exists_is_not_lost(trained, monkeypatch):
     assert path.read_text() == before
 
 def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
-    cli.lab(tmp_path, start=False)
+    cli._lab(tmp_path, start=False)
     (tmp_path/'00_data.ipynb').write_text('mine')
-    cli.lab(tmp_path, start=False)
+    cli._lab(tmp_path, start=False)
     assert (tmp_path/'00_data.ipynb').read_text() == 'mine' and (tmp_path/'08_gradcam.ipynb').exists()
 
 def test_the_command_itself_starts():

@@ -3,7 +3,7 @@ import json, os, shutil, subprocess, sys, sysconfig, time, venv
 from pathlib import Path
 import pytest
 from petcam.files.storage import cache_dir
-from petcam.toypets import make_toypets
+from petcam.toy.scenes import make_toypets
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))

@@ -1,16 +1,18 @@
-"Promises of petcam.localise: scores against slow loops, masks that go the way of the image, controls that know nothing."
-import csv, types, weakref
+"Promises of petcam.localise and petcam.study: scores against slow loops, masks cropped as the image is, baselines that know nothing."
+import csv, importlib, weakref
 from dataclasses import replace
 import numpy as np
 import pytest, torch
 from PIL import Image
-from petcam import localise
-from petcam.data import Data, LESSON_TFMS, PetSet
-from petcam.files.pets import Pets
-from petcam.localise import (Questions, Score, auc, best_iou, centre_prior, crop_mask, deletion, draw_pairs, energy_inside, class_quads,
-                             grid_mosaics, insertion, iou, last_layers, markdown, pair_game, evaluate_maps, pointing_game, randomize_weights, score, in_corners,
-                             study, study_html, is_confident, tables, trimap_game, trimap_mask, write_rows)
+from petcam.data import Data, LESSON_TFMS, PetSet, Pets
+from petcam.engine.layers import last_layers
+from petcam.engine.scoring import auc, best_iou, crop_mask, deletion, insertion, iou, trimap_mask
+from petcam.localise import Score, centre_prior, energy_inside, pointing_game, randomize_weights, score
+from petcam.study import (METRICS, Questions, class_quads, draw_pairs, evaluate_maps, grid_mosaics, in_corners, is_confident, markdown,
+                          single_images, study, study_html, tables, write_rows)
 from petcam.methods import maps_of
+
+the_study = importlib.import_module('petcam.study') # the module; `study` is its function
 
 CLASSES = ['Abyssinian', 'Bombay', 'pug', 'samoyed']
 
@@ -92,50 +94,52 @@ def test_score_is_the_mean_and_its_standard_error():
     assert str(Score(.5, .0123, 9)) == '50.0 ± 1.2 %'
     with pytest.raises(ValueError, match='no images'): score(torch.zeros(0))
 
-def test_the_hill_is_a_gaussian_in_the_middle():
-    hill = centre_prior((6, 9), .3)
+def test_the_centre_prior_is_a_gaussian_in_the_middle():
+    prior = centre_prior((6, 9), .3)
     for i in range(6):
         for j in range(9):
             want = np.exp(-.5*((i - 2.5)/1.8)**2)*np.exp(-.5*((j - 4)/2.7)**2)
-            assert abs(hill[i, j] - want) < 1e-6
+            assert abs(prior[i, j] - want) < 1e-6
     assert centre_prior(5).shape == (5, 5)
 
 @pytest.mark.parametrize('h,w', [(64, 64), (100, 80), (90, 200), (40, 64), (300, 210)])
-def test_a_mask_goes_the_way_of_its_image(data, h, w):
+def test_a_mask_is_cropped_as_its_image_is(data, h, w):
     i, j = np.mgrid[:h, :w]
     mask = ((i - .4*h)/(.3*h))**2 + ((j - .55*w)/(.25*w))**2 < 1
-    image = Image.fromarray(np.repeat(mask[..., None]*np.uint8(255), 3, 2)) # the mask as an image, through the image's way
+    image = Image.fromarray(np.repeat(mask[..., None]*np.uint8(255), 3, 2)) # the mask as an image, prepared as images are
     seen = data.denorm(data.one_item(image))[0, 0]
-    is_confident = (seen - .5).abs() > .01
-    assert (crop_mask(data, mask)[is_confident] == (seen > .5)[is_confident]).all() and is_confident.float().mean() > .95
+    clear = (seen - .5).abs() > .01
+    assert (crop_mask(data, mask)[clear] == (seen > .5)[clear]).all() and clear.float().mean() > .95
     assert crop_mask(data, mask).shape == (64, 64) and 0 < crop_mask(data, mask).float().mean() < 1
 
 def test_pairs_are_what_they_say_and_depend_on_the_seed_only(data):
     a, b, c = draw_pairs(data, 3, seed=1), draw_pairs(data, 3, seed=1), draw_pairs(data, 3, seed=2)
     assert all(torch.equal(*o) for o in zip(a, b)) and not torch.equal(a.xb, c.xb)
-    assert a.xb.shape == (3, 3, 64, 64) and a.ks.shape == (3, 2) and a.masks.shape == (3, 2, 64, 64)
+    assert a.xb.shape == (3, 3, 64, 64) and a.targets.shape == (3, 2) and a.masks.shape == (3, 2, 64, 64)
     assert not (a.masks[:, 0] & a.masks[:, 1]).any() and (a.masks.float().mean((2, 3)) > .05).all()
-    assert (a.ks[:, 0] != a.ks[:, 1]).all()
+    assert (a.targets[:, 0] != a.targets[:, 1]).all()
     cols = torch.arange(64.)
     left, right = ((o.float().sum(1)*cols).sum(1)/o.float().sum((1, 2)) for o in a.masks.unbind(1))
     assert (left < right).all()
-
-def learner(data): return types.SimpleNamespace(data=data, model=torch.nn.Sequential(torch.nn.Identity()))
 
 @pytest.mark.parametrize('asked', [True, False])
 def test_a_map_that_knows_the_answer_wins_and_one_that_swaps_it_loses(data, monkeypatch, asked):
     pairs = draw_pairs(data, 4)
     def known(model, layer, xb, ks):
         rows = [next(i for i, o in enumerate(pairs.xb) if torch.equal(o, x)) for x in xb]
-        side = [pairs.ks[r].tolist().index(k) for r, k in zip(rows, ks)]
-        return torch.stack([pairs.masks[r, s if asked else 1 - s] for r, s in zip(rows, side)]).float()
-    monkeypatch.setattr(localise, 'grad_cam', known)
-    table = pair_game(learner(data), n=4)
-    cam = {k: v.mean for k, v in table['Grad-CAM'].items()}
-    assert cam == (dict(pointing=1., other=0., energy=1.) if asked else dict(pointing=0., other=1., energy=0.))
-    hill, chance = table['centred Gaussian'], table['chance']
-    assert hill['pointing'] == hill['other'] and hill['pointing'].mean <= .5 and hill['pointing'].n == 4
-    assert np.isclose(chance['pointing'].mean, pairs.masks.float().mean())
+        side = [pairs.targets[r].tolist().index(k) for r, k in zip(rows, ks)]
+        return {'Grad-CAM': torch.stack([pairs.masks[r, s if asked else 1 - s] for r, s in zip(rows, side)]).float()}
+    monkeypatch.setattr(the_study, 'maps_of', known)
+    swapped = pairs._replace(masks=pairs.masks.flip(1)) # the mask of the other animal
+    scores, other = evaluate_maps(None, '0', pairs), evaluate_maps(None, '0', swapped)
+    right = 1. if asked else 0.
+    cam, on_other = scores['Grad-CAM'], other['Grad-CAM']
+    assert score(cam['pointing']).mean == score(cam['energy']).mean == right and score(on_other['pointing']).mean == 1 - right
+    prior, chance = scores['centred Gaussian'], scores['chance']
+    assert torch.equal(prior['pointing'], other['centred Gaussian']['pointing'].flip(1))
+    assert score(prior['pointing']) == score(other['centred Gaussian']['pointing'])
+    assert score(prior['pointing']).mean <= .5 and score(prior['pointing']).n == 4
+    assert np.isclose(score(chance['pointing']).mean, pairs.masks.float().mean())
 
 def test_single_pets_are_scored_by_their_trimaps(tmp_path, monkeypatch):
     (tmp_path/'images').mkdir(); (tmp_path/'annotations'/'trimaps').mkdir(parents=True)
@@ -148,17 +152,19 @@ def test_single_pets_are_scored_by_their_trimaps(tmp_path, monkeypatch):
         Image.fromarray(trimap).save(tmp_path/'annotations'/'trimaps'/f'pug_{i}.png')
     data = make_data(tmp_path, files, [2]*6)
     assert trimap_mask(data, files[0])[:40].all() and not trimap_mask(data, files[0])[40:].any() # the border is pet
-    monkeypatch.setattr(localise, 'grad_cam', lambda model, layer, xb, ks: torch.eye(8)[7 if set(ks) != {2} else 0].view(1, 8, 1).expand(len(xb), -1, 8))
-    table = trimap_game(learner(data))
-    assert table['Grad-CAM']['pointing'] == Score(1., 0., 5) and np.isclose(table['chance']['energy'].mean, 40/64)
-    with pytest.raises(FileNotFoundError, match='pug_5.jpg has no trimap'): trimap_mask(data, files[5])
+    top = lambda model, layer, xb, ks: {'Grad-CAM': torch.eye(8)[7 if set(ks) != {2} else 0].view(1, 8, 1).expand(len(xb), -1, 8)}
+    monkeypatch.setattr(the_study, 'maps_of', top)
+    scores = evaluate_maps(None, '0', single_images(data, files[:5], [2]*5))
+    assert score(scores['Grad-CAM']['pointing']) == Score(1., 0., 5) and np.isclose(score(scores['chance']['energy']).mean, 40/64)
+    with pytest.raises(FileNotFoundError, match='pug_5.jpg has no trimap'): single_images(data, files, [2]*6)
 
 def test_bad_data_is_named(data):
-    with pytest.raises(FileNotFoundError, match='none of the 0 validation images has a trimap'): trimap_game(learner(data))
+    with pytest.raises(FileNotFoundError, match='pug_1.jpg has no trimap'): trimap_mask(data, 'pug_1.jpg')
+    with pytest.raises(ValueError, match='expected as many images as class indices, and at least one, got 0 and 0'): study(net(), data, [], [])
     with pytest.raises(ValueError, match='0 of the 2 classes can be drawn'): draw_pairs(replace(data, classes=['cat', 'dog']), 1)
 
 
-# ---- without a trained network: what the other measures and games promise
+# ---- without a trained network: what the other metrics and benchmarks promise
 
 def slow_iou(m, mask, at):
     up = enlarged(m.tolist(), *mask.shape)
@@ -186,7 +192,7 @@ def test_best_iou_is_exact_where_no_height_is_on_a_border():
     assert best_iou(maps, mask).item() == pytest.approx(2/3) and iou(maps, mask).item() == pytest.approx(1/3)
     assert best_iou(torch.tensor([[[2., 1.96]]]), torch.tensor([[[1, 0]]])).item() == 1 # at the very top only the peak is left
 
-class Weighs(torch.nn.Module): # the logit of class 1 is a weighed sum of the pixels, that of class 0 is 0
+class Weighs(torch.nn.Module): # the logit of class 1 is a weighted sum of the pixels, that of class 0 is 0
     def __init__(self, w): super().__init__(); self.w = torch.nn.Parameter(w)
     def forward(self, x): s = (x*self.w).sum((1, 2, 3)); return torch.stack([0*s, s], 1)
 
@@ -263,14 +269,14 @@ def some_questions(n=8, s=6, classes=4):
 
 def test_a_grid_holds_its_four_images_and_the_masks_are_their_cells():
     q = some_questions(); g = grid_mosaics(q)
-    assert g.xb.shape == (2, 3, 12, 12) and g.ks.tolist() == [[0, 1, 2, 3]]*2 and g.masks.shape == (2, 4, 12, 12)
+    assert g.xb.shape == (2, 3, 12, 12) and g.targets.tolist() == [[0, 1, 2, 3]]*2 and g.masks.shape == (2, 4, 12, 12)
     for i in range(2):
         for j in range(4):
             assert torch.equal(g.xb[i][:, g.masks[i, j]].view(3, 6, 6), q.xb[4*i + j]) # what lies in the cell is the image
     with pytest.raises(ValueError, match='got 6'): grid_mosaics(some_questions(6))
     with pytest.raises(ValueError, match='four classes'): grid_mosaics(some_questions(8, classes=3))
 
-def test_fours_are_of_four_classes_use_no_image_twice_and_waste_little():
+def test_quads_are_of_four_classes_use_no_image_twice_and_waste_little():
     ks = np.random.RandomState(0).randint(0, 9, 90).tolist()
     out = class_quads(ks, 1)
     assert all(len({ks[i] for i in o}) == 4 for o in out.tolist()) and len(set(out.flatten().tolist())) == out.numel() > 60
@@ -307,19 +313,19 @@ def test_random_weights_of_a_module_with_its_own_parameters_are_the_old_ones_in_
     w = torch.arange(64.).view(1, 8, 8); randomized = randomize_weights(Weighs(w.clone()), torch.randn(2, 1, 8, 8))
     assert not torch.equal(randomized.w, w) and torch.equal(randomized.w.flatten().sort().values, w.flatten())
 
-def test_play_scores_what_the_functions_say_and_its_controls_know_nothing():
+def test_evaluate_maps_scores_what_the_functions_say_and_its_baselines_know_nothing():
     model, q = net().eval(), some_questions(6, 16)
     randomized = randomize_weights(model, q.xb)
     values = evaluate_maps(model, model[0], q, randomized, seed=3)
-    for name, m in maps_of(randomized, '0', q.xb, q.ks[:, 0].tolist()).items():
+    for name, m in maps_of(randomized, '0', q.xb, q.targets[:, 0].tolist()).items():
         torch.testing.assert_close(values[f'{name}, random weights']['energy'][:, 0], energy_inside(m, q.masks[:, 0]))
-    maps = maps_of(model, '0', q.xb, q.ks[:, 0].tolist())
+    maps = maps_of(model, '0', q.xb, q.targets[:, 0].tolist())
     for name, m in maps.items():
         for measure, f in (('pointing', pointing_game), ('energy', energy_inside), ('IoU at half', iou), ('best IoU', best_iou)):
             torch.testing.assert_close(values[name][measure][:, 0], f(m, q.masks[:, 0]).float())
     torch.testing.assert_close(values['chance']['energy'][:, 0], q.masks.float().mean((1, 2, 3)))
-    hill = centre_prior(16).expand(6, 16, 16)
-    torch.testing.assert_close(values['centred Gaussian']['energy'][:, 0], energy_inside(hill, q.masks[:, 0]))
+    prior = centre_prior(16).expand(6, 16, 16)
+    torch.testing.assert_close(values['centred Gaussian']['energy'][:, 0], energy_inside(prior, q.masks[:, 0]))
     again, other = (evaluate_maps(model, '0', q, seed=s)['random map']['energy'] for s in (3, 4))
     assert torch.equal(again, values['random map']['energy']) and not torch.equal(again, other)
 
@@ -348,11 +354,11 @@ def test_a_study_keeps_numbers_and_no_tensors(tmp_path, monkeypatch): # small te
     files, ys = noisy_pets(tmp_path)
     made = []
     def spied(*args):
-        assert sum(o() is not None for o in made) <= 4*len(localise.METRICS) # those of the part before are still on their way
+        assert sum(o() is not None for o in made) <= 4*len(METRICS) # those of the part before are still on their way
         out = evaluate_maps(*args)
         made.extend(weakref.ref(v) for scores in out.values() for v in scores.values())
         return out
-    monkeypatch.setattr(localise, 'play', spied)
+    monkeypatch.setattr(the_study, 'evaluate_maps', spied)
     study(net(), make_data(tmp_path, files, ys), files, ys, ['0'], pairs=3, curves=0, bs=2)
     assert len(made) > 200
 
@@ -366,7 +372,7 @@ def test_a_study_its_csv_and_its_page(tmp_path):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     numbers = {(r.game, r.layer, r.method, r.measure): r for r in result.rows}
     assert len(numbers) == len(result.rows) and {r.n for r in result.rows if r.measure == 'deletion'} == {2}
-    whole = evaluate_maps(model.eval(), '0', localise.singles(data, files, ys))
+    whole = evaluate_maps(model.eval(), '0', single_images(data, files, ys))
     assert numbers['single', '0', 'Grad-CAM', 'energy'].mean == pytest.approx(score(whole['Grad-CAM']['energy']).mean, abs=1e-6)
     torch.testing.assert_close(result.energy, whole['Grad-CAM']['energy'][:, 0], atol=1e-5, rtol=0)
     assert numbers['single', '0.0', 'chance', 'pointing'].mean == pytest.approx(.5, abs=.02) and result.energy.shape == (8,)
@@ -383,16 +389,16 @@ def test_a_study_its_csv_and_its_page(tmp_path):
     assert page.count('<img') == 4 and page.index(best) < page.index('The least energy') < page.index(worst) and '&lt;0&gt;' in page and 'lies inside the mask' in page and 'toy pets' in page
     with pytest.raises(ValueError, match="no layer '0.9'"): study(model, data, files, ys, ['0.9'])
 
-def test_sure_means_more_than_half_of_the_probability():
+def test_confident_means_more_than_half_of_the_probability():
     model = Weighs(torch.ones(1, 1, 1)) # the probability of class 1 is the sigmoid of the pixel
     q = Questions(torch.tensor([3., -3., .1, -.1, 9.]).view(5, 1, 1, 1), torch.tensor([[1], [1], [1], [0], [0]]), None)
     assert is_confident(model, q).tolist() == [True, False, True, True, False]
 
-def test_grids_take_images_of_the_whole_pool_that_the_network_is_sure_of(monkeypatch):
+def test_mosaics_take_images_of_the_whole_pool_that_the_network_is_confident_of(monkeypatch):
     pool = [(f'{k}_{i}.jpg', k) for k in range(6) for i in range(10)]
-    monkeypatch.setattr(localise, 'singles', lambda data, files, ks, masks: list(files))
-    monkeypatch.setattr(localise, 'sure', lambda model, names: [not o.startswith('3') for o in names])
-    chosen = localise._four_known(None, None, pool, 5, 0, 7)
+    monkeypatch.setattr(the_study, 'single_images', lambda data, files, targets, with_masks: list(files))
+    monkeypatch.setattr(the_study, 'is_confident', lambda model, names: [not o.startswith('3') for o in names])
+    chosen = the_study._confident_quads(None, None, pool, 5, 0, 7)
     assert len(chosen) == 20 == len(set(chosen)) and all(len({k for _, k in chosen[i:i+4]}) == 4 for i in range(0, 20, 4)) and 3 not in {k for _, k in chosen}
-    monkeypatch.setattr(localise, 'sure', lambda model, names: [False]*len(names))
-    assert localise._four_known(None, None, pool, 5, 0, 7) == []
+    monkeypatch.setattr(the_study, 'is_confident', lambda model, names: [False]*len(names))
+    assert the_study._confident_quads(None, None, pool, 5, 0, 7) == []

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['graph_from', 'in_full', 'check_finite', 'activation', 'activation_and_gradient', 'class_gradients']
 
-# %% ../../nbs/43_backward.ipynb #c002
+# %% ../../nbs/43_backward.ipynb #c022
 import math
 from contextlib import ExitStack, contextmanager
 import torch
@@ -16,7 +16,7 @@ from .layers import (check_batch, eval_mode, find_layer, layers_of, name_of,
 from .targets import check_logits, class_index, target_scores
 from ..hooks import watch
 
-# %% ../../nbs/43_backward.ipynb #c004
+# %% ../../nbs/43_backward.ipynb #c024
 @contextmanager
 def _ready(model, x): # eval mode, gradients on, a copy of `x` outside the caller's graph
     check_batch(x)
@@ -50,7 +50,7 @@ def check_finite(o:Tensor)->Tensor:
     if o.isfinite().all(): return o
     raise ValueError('the map is not finite: check the weights of the model')
 
-# %% ../../nbs/43_backward.ipynb #c007
+# %% ../../nbs/43_backward.ipynb #c027
 def _only_outputs(model, layers, kept, x): # of each layer the one (b,c,h,w) that `watch` kept
     kept = [list(outputs) for outputs in kept] # a probe runs the model again: not for us
     names = [name_of(model, layer) for layer in layers]
@@ -104,7 +104,7 @@ def activation_and_gradient(
     if isinstance(y, Tensor): y = y.detach()
     return check_finite(in_full(a.detach())), check_finite(in_full(g)), y
 
-# %% ../../nbs/43_backward.ipynb #c013
+# %% ../../nbs/43_backward.ipynb #c033
 _BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 def _multiply_and_add(norm, inp, out): # a forward hook: the same output, computed in another way
@@ -125,7 +125,7 @@ def _plain_batch_norms(model): # in eval mode
                 hooks.enter_context(m.register_forward_hook(hook, prepend=True))
         yield
 
-# %% ../../nbs/43_backward.ipynb #c016
+# %% ../../nbs/43_backward.ipynb #c036
 _AT_ONCE = 2**24 # bytes of gradient at one layer
 
 def _batched_gradients(y, acts, targets): # yields for each of `acts` (n,b,c,h,w), of n classes

@@ -66,4 +66,5 @@ class Explanation:
         return (f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
                 f'<figcaption>{words}</figcaption></figure>')
 
-    def __str__(self): return self.words
+    def __str__(self):
+        return self.words

@@ -31,7 +31,8 @@ def index_of(
     if isinstance(name, str):
         if name in names: return names.index(name)
         raise ValueError(f'no {what} {name!r}; the nearest names are {nearest(name, names)}')
-    try: i = index(None if isinstance(name, bool) else name)
+    try:
+        i = index(None if isinstance(name, bool) else name)
     except TypeError:
         raise TypeError(f'a {what} is a whole number or a name, got {name!r}') from None
     if 0 <= i < len(names): return i

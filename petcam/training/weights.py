@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torchvision import models
-from ..toypets import TOY_ARCH, toy_weights
+from ..toy.pretraining import TOY_ARCH, toy_weights
 
 # %% ../../nbs/29_weights.ipynb #c016
 def read_tensors(path:str|Path)->dict:
