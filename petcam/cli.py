@@ -82,7 +82,8 @@ def _run(data, arch, weights, size, bs, epochs, out, seed, precision, resume):
     from petcam.data import find_pets, get_data
     from petcam.onecycle import cnn_learner
     from petcam.report import Run, write_report
-    from petcam.resize import lesson_stages, reuse_memory, run_stages
+    from petcam.resize import lesson_stages, run_stages
+    from petcam.training.memory import reuse_memory
     torch.manual_seed(seed)
     reuse_memory()
     pets = find_pets(data)
@@ -111,7 +112,7 @@ def _print_facts(facts):
 def load_trained(path):
     "The network in a file that a learner has saved, and what the file tells about it"
     from petcam.head import create_cnn
-    from petcam.onecycle import load_matching, read_checkpoint
+    from petcam.training.checkpoints import load_matching, read_checkpoint
     state = read_checkpoint(path)
     about = state.get('about', {})
     if not {'arch', 'classes', 'size'} <= about.keys():
@@ -123,7 +124,7 @@ def load_trained(path):
 
 def _explained(net, about, image, target, layer, method):
     from petcam.augment import get_transforms
-    from petcam.data import as_tensor, denormalize, normalize
+    from petcam.files.images import as_tensor, denormalize, normalize
     from petcam.methods import explain
     resized = get_transforms()[1](as_tensor(image, 2*about['size']), about['size'])
     x = normalize(resized)[None]
@@ -140,7 +141,7 @@ def _cam(images, target, layer, method, model, out):
     "Draw where a trained network sees a class in each image"
     _check_model(model)
     from PIL import Image
-    from petcam.data import BadImage
+    from petcam.files.images import BadImage
     from petcam.engine.lookup import index_of
     if Path(out or '').suffix and Path(out).suffix.lower() not in Image.registered_extensions():
         raise Usage(f"--out {out}: expected the name of an image, such as map.png, or a folder")
@@ -206,8 +207,8 @@ def _localise_facts(model, about, d, files, split, seed, curves):
 def _localise(model, data, n, split, layers, size, curves, out, seed):
     "Score heatmaps against the trimaps, with all baselines"
     _check_model(model)
-    from petcam.data import atomic_write
-    from petcam.hooks import find_layer
+    from petcam.files.storage import atomic_write
+    from petcam.engine.layers import find_layer
     from petcam.study import markdown, study, study_html, tables, write_rows
     out, (net, about) = _writable_folder(out), load_trained(model)
     for layer in layers or ():
@@ -232,7 +233,9 @@ def _localise(model, data, n, split, layers, size, curves, out, seed):
 # %% ../nbs/52_cli.ipynb #c016
 def _data(path, download):
     "Say which images are used, or download the real ones"
-    from petcam.data import download_pets, find_pets, labelled
+    from petcam.data import find_pets
+    from petcam.files.downloads import download_pets
+    from petcam.files.pets import labelled
     if download: path = download_pets(path)
     pets = find_pets(path)
     files, labels = labelled(pets.files)

@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from .data import Data, atomic_write
+from .data import Data
+from .files.storage import atomic_write
 from .explore import explorer_fragment
 from .heatmap import describe
 from .methods import explain
 from .mistakes import confusion, confusion_figure, most_confused, top_losses
-from .onecycle import COLUMNS, Learner
-from .toypets import draw_pair
+from .onecycle import Learner
+from .training.progress import COLUMNS
+from .toy.scenes import draw_pair
 from .web.page import figure_html, image_html, page, render, table_html
 
 # %% ../nbs/51_report.ipynb #c005

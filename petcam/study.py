@@ -16,16 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm.auto import tqdm
-from .data import atomic_write, denormalize
+from .files.storage import atomic_write
+from .files.images import denormalize
 from .engine.scoring import (auc, best_iou, crop_mask, deletion, insertion, iou, match_masks,
                                    trimap_mask)
-from .engine.layers import last_layers
-from .gradcam import probabilities
+from .engine.layers import last_layers, eval_mode, find_layer, name_of
+from .engine.targets import probabilities
 from .heatmap import describe
-from .hooks import eval_mode, find_layer, name_of
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
 from .methods import explain, maps_of
-from .toypets import BREEDS, draw_pair
+from .toy.breeds import BREEDS
+from .toy.scenes import draw_pair
 from .web.page import image_html, page, render, table_html
 
 # %% ../nbs/50_study.ipynb #c005

@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest, torch
 from PIL import Image
-from petcam.data import Data, LESSON_TFMS, PetSet, Pets
+from petcam.data import Data, LESSON_TFMS, PetSet
+from petcam.files.pets import Pets
 from petcam.engine.layers import last_layers
 from petcam.engine.scoring import auc, best_iou, crop_mask, deletion, insertion, iou, trimap_mask
 from petcam.localise import Score, centre_prior, energy_inside, pointing_game, randomize_weights, score

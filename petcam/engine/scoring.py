@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn, Tensor
-from ..gradcam import target_classes, probabilities
+from .targets import target_classes, probabilities
 from ..heatmap import as_mask, upsample
-from ..hooks import eval_mode, check_batch
+from .layers import eval_mode, check_batch
 
 # %% ../../nbs/43b_scoring.ipynb #c005
 def match_masks(
