@@ -96,7 +96,8 @@ def _cat_face(breed, yaw, rng):
     x, y = yaw*.26, .10+.20*breed.muzzle
     fill = 'pale' if breed.has('chin', 'vee') else 'mark' if breed.has('points') else 'coat'
     yield Part(oval(x, y+.36, .2, .13), fill, light=.5)
-    for side in _SIDES: yield Part(oval(x+side*.165, y+.2, .235, .175), fill, light=.6)
+    for side in _SIDES:
+        yield Part(oval(x+side*.165, y+.2, .235, .175), fill, light=.6)
     nose = [[x-.12,y-.03], [x+.12,y-.03], [x+.05,y+.07], [x,y+.1], [x-.05,y+.07]]
     yield Part(smooth_curve(nose), 'nose', 'nose', light=.6)
     yield Part(np.array([[x,y+.1], [x,y+.19]]), 'line', width=.035)
@@ -261,8 +262,10 @@ def _body_marks(breed, x, y, rx, ry, sideways, rng):
         patch = smooth_curve(patch*rng.uniform(.97, 1.03, (9, 2)))
         yield Part(patch, 'mark', on='body', soft=.03)
     if breed.has('bib', 'cheeks', 'tan', 'vee'):
-        if sideways: belly = oval(x-.1, y+ry*.95, rx*1.1, ry*.55)
-        else: belly = oval(x, y-.1*ry, rx*.52, ry*.95, taper=-.2)
+        if sideways:
+            belly = oval(x-.1, y+ry*.95, rx*1.1, ry*.55)
+        else:
+            belly = oval(x, y-.1*ry, rx*.52, ry*.95, taper=-.2)
         yield Part(belly, 'pale', on='body', soft=.07)
 
 # %% ../../nbs/27_animals.ipynb #c015
@@ -302,7 +305,8 @@ def _standing(breed, rng):
     end = 2.5 + .5*(breed.legs < .6) + rng.uniform(-.15, .15)
     foot = y + .6*k + .95*breed.legs
     yield from _tail(breed, end+.25, y-.35, rng)
-    for x in (.75, end-.05): yield from _leg(breed, x, y+.2, x+lean, foot, r*.92, rng)
+    for x in (.75, end-.05):
+        yield from _leg(breed, x, y+.2, x+lean, foot, r*.92, rng)
     neck = limb(0, .1, .75, 1.1, .52*(.8+.3*breed.build), k)
     yield Part(tufts(neck, breed.fur*.10, rng), 'coat', 'body', light=.8)
     trunk = [[.15,-.45], [.9,-.85], [1.8,-.78], [end,-.85], [end+.45,-.3],
@@ -310,7 +314,8 @@ def _standing(breed, rng):
     trunk = smooth_curve(np.array(trunk)*(1, k)+(0, y))
     yield Part(tufts(trunk, breed.fur*.14, rng, .2), 'coat', 'body')
     yield from _body_marks(breed, 1.5, y, 1.3, k, 1, rng)
-    for x in (.45, end+.08): yield from _leg(breed, x, y+.25, x-lean, foot+.1, r, rng)
+    for x in (.45, end+.08):
+        yield from _leg(breed, x, y+.25, x-lean, foot+.1, r, rng)
 
 def _lying(breed, rng):
     "A lying body, its head at the left"
@@ -407,5 +412,6 @@ def paint_animal(
     if pose!='portrait':
         shadow = oval(middle[0], high[1]-.12, wide*.46, .28)
         _ground_shadow(canvas, to_pixels(shadow), scale)
-    for part in parts: canvas.paint(part, to_pixels, scale, colours)
+    for part in parts:
+        canvas.paint(part, to_pixels, scale, colours)
     paint_hair(canvas, breed, rng)

@@ -200,7 +200,9 @@ def _mask_of(part, points, size, scale):
     xy = [tuple(o) for o in points.tolist()]
     ink = int(255*part.alpha)
     draw = ImageDraw.Draw(mask)
-    if part.width: draw.line(xy, fill=ink, width=max(1, round(part.width*scale)), joint='curve')
-    else: draw.polygon(xy, fill=ink)
+    if part.width:
+        draw.line(xy, fill=ink, width=max(1, round(part.width*scale)), joint='curve')
+    else:
+        draw.polygon(xy, fill=ink)
     if part.soft: mask = mask.filter(ImageFilter.GaussianBlur(float(part.soft*scale)))
     return mask

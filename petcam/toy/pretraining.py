@@ -34,10 +34,14 @@ def _invent(rng):
     cat = rng.random() < .5
     grey, warm = rng.uniform(25, 235), rng.uniform(-.05, .5)
     coat = grey*np.array([1+.35*warm, 1-.1*warm, 1-.75*warm])
-    if grey > 90 or rng.random() < .5: mark = coat*rng.uniform(.25, .8)
-    else: mark = coat+rng.uniform(40, 120)*np.array([1.1, .9, .7])
-    if cat: eye = rng.uniform((60, 90, 40), (210, 190, 220))
-    else: eye = np.array([90, 60, 38])*rng.uniform(.5, 1.5)
+    if grey > 90 or rng.random() < .5:
+        mark = coat*rng.uniform(.25, .8)
+    else:
+        mark = coat+rng.uniform(40, 120)*np.array([1.1, .9, .7])
+    if cat:
+        eye = rng.uniform((60, 90, 40), (210, 190, 220))
+    else:
+        eye = np.array([90, 60, 38])*rng.uniform(.5, 1.5)
     marks = {str(rng.choice(_FACES)), str(rng.choice(_TRUNKS))}
     marks |= {word for word in _EXTRAS if rng.random() < .12}
     marks -= {'none', 'droop', 'jowl', 'rednose'} if cat else {'none', 'nowhisker'}
