@@ -6,14 +6,14 @@
 __all__ = ['eval_mode', 'this_thread_only', 'check_batch', 'find_layer', 'name_of', 'why_no_map', 'layers_of', 'last_layers',
            'stage_ends']
 
-# %% ../../nbs/41_layers.ipynb #c035
+# %% ../../nbs/41_layers.ipynb #c002
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 import torch
 from torch import nn, Tensor
 from .lookup import nearest
 
-# %% ../../nbs/41_layers.ipynb #c037
+# %% ../../nbs/41_layers.ipynb #c004
 _TURN = threading.RLock()
 
 @contextmanager
@@ -39,7 +39,7 @@ def this_thread_only(
     mine = threading.get_ident()
     return lambda *args: hook(*args) if threading.get_ident() == mine else None
 
-# %% ../../nbs/41_layers.ipynb #c040
+# %% ../../nbs/41_layers.ipynb #c007
 def check_batch(x):
     "An error, unless `x` is a float batch (b,c,h,w)"
     if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point(): return
@@ -92,7 +92,7 @@ def name_of(
     if isinstance(layer, str): return layer
     return next((name for name, m in model.named_modules() if m is layer), repr(layer))
 
-# %% ../../nbs/41_layers.ipynb #c044
+# %% ../../nbs/41_layers.ipynb #c011
 def _run(model, x, hear, names=None): # calls hear(name, output) for all layers, or for `names`
     def hook(name): return this_thread_only(lambda m, inp, out: hear(name, out))
     with eval_mode(model), torch.no_grad(), ExitStack() as hooks:
@@ -113,7 +113,7 @@ def _candidates(model, x): # name -> shape (b,c,h,w), of the layers that run onc
     return {name: s[0] for name, s in shapes.items()
             if len(s) == 1 and len(s[0]) == 4 and s[0][2]*s[0][3] > 1}
 
-# %% ../../nbs/41_layers.ipynb #c047
+# %% ../../nbs/41_layers.ipynb #c014
 def _like_image(h, w, x, slack): # has (h,w) the image's proportions, or is it square?
     return h == w or abs(h - w*x.shape[2]/x.shape[3]) <= slack
 
@@ -123,7 +123,7 @@ def _is_clear(shape, x): # is it a feature map, by its shape alone?
     attention = h == w > c and c <= 32
     return _like_image(h, w, x, slack=2) and not channels_last and not attention
 
-# %% ../../nbs/41_layers.ipynb #c050
+# %% ../../nbs/41_layers.ipynb #c017
 def _probe_images(x): # (b,c,H,W) -> (3,c,H,W)
     image = x[:1].detach() if len(x) else x.new_zeros(1, *x.shape[1:])
     scale = float(image.float().std()) or 1.
@@ -137,6 +137,7 @@ def _probe_images(x): # (b,c,H,W) -> (3,c,H,W)
 
 def _shift(out): # (3,c,h,w) of the probe -> how far right, how far up; None: no change at all
     if len(out) != 3: return None # the same for all images, such as a bias
+    out = out.detach()
     change = (out[1:] - out[:1]).float().abs_().sum(1) # (2,h,w)
     total = change.sum((1, 2))
     if not (total > 0).all(): return None
@@ -181,7 +182,7 @@ def why_no_map(
         elif not _moves_as_a_map(shift, *shapes[name][2:]): reasons[name] = _wrong(shapes[name], x)
     return reasons
 
-# %% ../../nbs/41_layers.ipynb #c051
+# %% ../../nbs/41_layers.ipynb #c018
 def layers_of(
     model:nn.Module,
     x:Tensor, # (b,c,h,w), what the model takes as input
@@ -191,7 +192,7 @@ def layers_of(
     unusable = why_no_map(model, shapes, x)
     return {name: shape[1:] for name, shape in shapes.items() if name not in unusable}
 
-# %% ../../nbs/41_layers.ipynb #c063
+# %% ../../nbs/41_layers.ipynb #c030
 _NO_LAYER = 'no layer of this model gives (b,c,h,w), so there is nothing to make a map of'
 
 def _last_layer(model, x): # its name
