@@ -17,7 +17,7 @@ def pointing_game(
     maps:Tensor, # (b,h,w) of any size
     masks:Tensor, # (b,H,W), true on the animal
 )->Tensor: # (b,) true or false
-    "Does the maximum of each map lie inside its mask? If pixels share it, at least half of them"
+    "Does the maximum of each map lie inside its mask (half of it, if pixels share it)?"
     up, masks = match_masks(maps, masks)
     low, high = torch.as_tensor(maps).detach().float().cpu().flatten(1).aminmax(dim=1)
     limit = up.amax((1, 2)) - 1e-5*(high - low) # equal up to rounding
@@ -41,7 +41,8 @@ class Score(NamedTuple):
     se: float
     n: int
 
-    def __str__(self): return f'{100*self.mean:.1f} ± {100*self.se:.1f} %'
+    def __str__(self):
+        return f'{100*self.mean:.1f} ± {100*self.se:.1f} %'
 
 def score(
     values:Tensor, # (n,), or (n,q): q questions about one image are not independent

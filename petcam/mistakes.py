@@ -46,7 +46,8 @@ def confusion_figure(
                 color='white', fontsize=8, fontweight='bold', bbox=red)
     ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
     ax.set_yticks(range(len(classes)), classes, fontsize=7)
-    ax.set(xlabel='the network predicts', ylabel='it is', title='Confusion (mistakes in red)')
+    ax.set(xlabel='the network predicts', ylabel='it is',
+           title='Confusion (mistakes in red)')
     ax.grid(True, linewidth=.3)
     return fig
 

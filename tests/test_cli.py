@@ -48,7 +48,7 @@ def test_cam_draws_the_class_asked_for(trained, capsys):
 @pytest.mark.parametrize('more, expected', [
     (['--class', 'leonburger'], "no class 'leonburger'; the nearest names are leonberger"),
     (['--layer', '0.99'], "0.99"),
-    (['--method', 'GradCAM'], "no method 'GradCAM'; expected one of mean activation, Eigen-CAM, Grad-CAM"),
+    (['--method', 'GradCAM'], "no method 'GradCAM'; the nearest names are Grad-CAM"),
     (['--model', 'gone.pth'], 'gone.pth: no such file'),
 ])
 def test_cam_says_what_is_wrong_in_one_line(trained, capsys, more, expected):
