@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Questions', 'single_images', 'draw_pairs', 'grid_mosaics', 'class_quads', 'is_confident', 'in_corners', 'all_maps',
-           'evaluate_maps', 'insertion_deletion', 'study', 'tables']
+           'evaluate_maps', 'insertion_deletion', 'study', 'tables', 'write_rows', 'study_html']
 
 # %% ../nbs/50_study.ipynb #c002
 import copy, csv, sys
