@@ -63,7 +63,7 @@ def run_stages(
     learn:Learner,
     stages:list[Stage],
     say=print,
-    plan:dict=None, # tells this run from others; with it, each epoch leaves a checkpoint
+    plan:dict=None, # tells this run from others; each epoch then leaves a checkpoint
     resume=False, # continue from the newest of them
 ):
     "Train `learn` through `stages` and save it after each; yields them"
