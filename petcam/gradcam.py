@@ -8,8 +8,8 @@ __all__ = ['grad_cam', 'class_maps']
 # %% ../nbs/08_gradcam.ipynb #c002
 import torch
 from torch import nn, Tensor
-from .engine.backward import (activation_and_gradient, check_finite, class_gradients,
-                                    in_full)
+from .engine.backward import activation_and_gradient, class_gradients
+from .engine.backward import check_finite, in_full
 from .engine.layers import find_layer, name_of
 from .engine.targets import as_list
 from .methods import find_method, grad_cam_map
@@ -19,10 +19,10 @@ def grad_cam(
     model:nn.Module,
     layer, # a module or its name; None: the last that can have a map
     x:Tensor, # (b,3,h,w), normalised
-    target=None, # class, or one for each image, or a function of the logits; None: the prediction
+    target=None, # class, one for each image, or f(logits) -> (b,); None: the prediction
     signed:bool=True, # False: positive evidence only, as in the paper
     class_names=None, # so that `target` may be a name
-    method='Grad-CAM', # a name among METHODS, or a function (activation, gradient) -> map
+    method='Grad-CAM', # a name among METHODS, or f(activation, gradient) -> map
 )->Tensor: # (b,h',w'), of the layer's size
     "Where in `x` does `layer` raise the score of `target`? The model stays as it was"
     formula = find_method(method)
@@ -33,36 +33,39 @@ def grad_cam(
 def _apply(formula, a, g): # (b,c,h,w) both -> (b,h,w)
     with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
         m = formula(a, g)
-    if isinstance(m, Tensor) and m.dim() > 2 and len(m) == len(a) and m.shape[-2:] == a.shape[-2:]:
-        return check_finite(m)
+    b, _, h, w = a.shape
     got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
-    raise ValueError(f'method must give (b,h,w), here {(len(a), *a.shape[-2:])}, and gives {got}')
+    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w): return check_finite(m)
+    raise ValueError(f'method must give (b,h,w), here {(b, h, w)}, and gives {got}')
 
 # %% ../nbs/08_gradcam.ipynb #c093
 def class_maps(
     model:nn.Module,
-    layers, # modules or names, the keys of the result; None: the last that can have a map
+    layers, # modules or names, the result's keys; None: the last that can have a map
     x:Tensor, # (b,3,h,w), normalised
     targets=None, # class indices or names; None: every class
     signed:bool=True, # False: positive evidence only
     class_names=None, # so that targets may be names
     versus=None, # a class: why each class and not this one?
-    method='Grad-CAM', # a name among METHODS, or a function (activation, gradient) -> map
+    method='Grad-CAM', # a name among METHODS, or f(activation, gradient) -> map
 )->dict: # layer -> (b,k,h',w')
     "The maps of many classes and layers from one forward pass"
     if layers is None: layers = name_of(model, find_layer(model, None, x))
     layers = list(dict.fromkeys(as_list(layers)))
     if targets is not None: targets = as_list(targets)
-    if not layers or targets == []: raise ValueError('no layer or no class to make maps of')
+    if not layers or targets == []:
+        raise ValueError('no layer or no class to make maps of')
     formula, maps = find_method(method), {layer: [] for layer in layers}
     with class_gradients(model, layers, x, targets, class_names, versus) as (acts, parts):
         for gradients in parts: # of some classes, for each layer
             for layer, a, gs in zip(layers, acts, gradients):
-                maps[layer].append(_apply_to_each(formula, in_full(a.detach()), in_full(gs)))
+                maps[layer].append(_apply_to_each(formula, a.detach(), gs))
     maps = {layer: torch.cat(parts).transpose(0, 1) for layer, parts in maps.items()}
     return maps if signed else {layer: m.relu() for layer, m in maps.items()}
 
 def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
-    if formula is not grad_cam_map: return torch.stack([_apply(formula, a, g) for g in gs])
-    with torch.autocast(a.device.type, enabled=False): # the same without a large product
+    a, gs = in_full(a), in_full(gs)
+    if formula is not grad_cam_map:
+        return torch.stack([_apply(formula, a, g) for g in gs])
+    with torch.autocast(a.device.type, enabled=False): # without a (n,b,c,h,w) product
         return check_finite(torch.einsum('nbc,bcij->nbij', gs.mean((-2, -1)), a))

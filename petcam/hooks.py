@@ -65,7 +65,7 @@ def play_channels(
     image:Tensor, # (3,H,W) from 0 to 1, the same to look at
     most:int=20, # of the strongest channels together
 )->Player:
-    "A slider through the channels of a layer, and where in the image each has its maximum"
+    "A slider through the channels of a layer, and where each has its maximum"
     with eval_mode(model), torch.no_grad(), hook_output(find_layer(model, layer)) as h:
         model(x)
     acts = h.stored[0].float().cpu()
@@ -79,11 +79,12 @@ def play_channels(
     def draw(channel=0, strongest_first=True):
         k = int(order[channel]) if strongest_first else channel
         row, col = divmod(int(where[k]), cols)
-        said = (f'Channel {k} of {channels}: from {acts[k].min():.2f} to {acts[k].max():.2f}, '
-                f'highest in row {row+1} of {rows}, column {col+1} of {cols}. '
+        said = (f'Channel {k} of {channels}: '
+                f'from {acts[k].min():.2f} to {acts[k].max():.2f}, highest in row {row+1} of {rows}, column {col+1} of {cols}. '
                 f'The maxima of the {most} strongest lie in {int((count > 0).sum())} '
                 f'of {rows*cols} locations.')
-        shown = _boxed(image, row, col, rows, cols), _stretched(acts[k]), _stretched(count)
+        boxed = _boxed(image, row, col, rows, cols)
+        shown = boxed, _stretched(acts[k]), _stretched(count)
         return show_row(*shown, titles=[titles[0], f'channel {k}', titles[1]]), said
     return play(draw, channel=(0, channels-1), strongest_first=True)
 
@@ -108,7 +109,7 @@ def _boxed(image, row, col, rows, cols, edge=3): # a red box around one location
 @contextmanager
 def watch(
     layer:nn.Module,
-    cut:bool=True, # begin the graph here; False: leave it joined, to watch several layers
+    cut:bool=True, # begin the graph here; False: leave it joined, for several layers
 ): # a list that gets one tensor for each time that `layer` runs
     "Keep each output of `layer`, as a tensor to differentiate with respect to"
     kept = []

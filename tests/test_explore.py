@@ -8,11 +8,10 @@ from torch import nn
 from petcam.explore import CamExplorer, MapStore, explorer_fragment, explorer_html
 from petcam.engine.targets import probabilities, verdict
 from petcam.heatmap import describe, overlay, upsample
-from petcam.engine.layers import layers_of
+from petcam.engine.layers import layers_of, stage_ends
 from petcam.methods import CLASS_AGNOSTIC, METHODS
 from petcam.web.explorer import _packed, _table, quantise
 from petcam.widgets.explorer import _opened
-from petcam.engine.layers import stage_ends
 from petcam.widgets.store import panels
 
 NAMES = ['cat', 'dog', 'fox', 'hen', 'owl']

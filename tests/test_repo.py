@@ -107,6 +107,10 @@ def test_the_pins_of_the_tools_are_in_one_place():
     for f in ('Makefile', 'CONTRIBUTING.md', 'pyproject.toml', '.ci/run', 'README.md'): assert 'nbdev==' not in (ROOT/f).read_text(encoding='utf-8')
     assert 'nbdev==' in settings()['dev_requirements']
 
+def test_the_linter_knows_the_oldest_python():
+    digits = settings()['min_python'].replace('.', '')
+    assert f'target-version = "py{digits}"' in (ROOT/'pyproject.toml').read_text(encoding='utf-8')
+
 def yaml_of(name):
     yaml = pytest.importorskip('yaml')
     return yaml.safe_load((ROOT/name).read_text(encoding='utf-8'))

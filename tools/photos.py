@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from project import ROOT, lessons
 
 HOME = ROOT/'build'/'photos'
@@ -69,7 +69,7 @@ def run(path, environment, home=HOME):
     client = NotebookClient(notebook, timeout=1800, resources=where, extra_arguments=quiet)
     try:
         client.execute(env=os.environ | environment)
-    except (CellExecutionError, CellTimeoutError) as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return f'cell {failed_cell(notebook)}: {plain(str(error))}'
     finally:
         nbformat.write(notebook, work/path.name)

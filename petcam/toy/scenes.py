@@ -75,7 +75,8 @@ def _room(width, rng):
         for k in np.arange(rng.uniform(0, .1), width, rng.uniform(.07, .16)):
             yield Part(rectangle(k, 0, k+.03, floor), colour, light=0, alpha=.5)
     if window: yield from _window(x, y, size, rng)
-    for _ in range(rng.integers(0, 3)): yield from _wall_picture(width, rng)
+    for _ in range(rng.integers(0, 3)):
+        yield from _wall_picture(width, rng)
     yield Part(rectangle(-.1, floor, width+.1, 1.1), _colour(rng, 80, 190, .5), light=0)
     colour = _colour(rng, 60, 170, .4)
     if planks:
@@ -180,7 +181,8 @@ def _paint_background(canvas, rng):
     w, h = (o//2 for o in canvas.size)
     small = Canvas(w, h, canvas.sun)
     scene = _SCENES[rng.integers(len(_SCENES))]
-    for part in scene(w/h, rng): small.paint(part, lambda p: p*h, h)
+    for part in scene(w/h, rng):
+        small.paint(part, lambda p: p*h, h)
     clouds = np.clip(255+24*tile('clouds')[:64,:64], 120, 255)
     clouds = Image.fromarray(np.uint8(clouds)).resize(small.light.size, Image.BILINEAR)
     light = ImageChops.multiply(small.light, clouds)

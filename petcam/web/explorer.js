@@ -118,11 +118,11 @@ function describe(map) { // `petcam.heatmap.describe`
     `top ${y[0]}, middle ${y[1]}, bottom ${y[2]}.`;
 }
 
-function verdict(logits, target, names) { // `petcam.gradcam.verdict`
+function verdict(logits, target, names) { // `petcam.engine.targets.verdict`
   const p = softmax(logits), rank = rankOf(logits, target), top = argmax(logits);
   const said = `${names[target]}: logit ${fixed(logits[target], 2)}, ${percent(p[target])}, ` +
     `rank ${rank} of ${logits.length}`;
-  return rank === 1 ? said : `${said}; the model says ${names[top]} (${percent(p[top])})`;
+  return rank === 1 ? said : `${said}; the model predicts ${names[top]} (${percent(p[top])})`;
 }
 
 function words({names, logits, target, layer, method, agnostic, map}) { // `CamExplorer.words`

@@ -19,7 +19,7 @@ from ..engine.lookup import index_of
 from ..engine.targets import verdict
 from ..heatmap import describe
 from ..methods import CLASS_AGNOSTIC, METHODS
-from .page import asset, data_uri, image_bytes, page, render
+from .page import data_uri, image_bytes, page, render
 from ..widgets.store import MapStore, panels
 
 # %% ../../nbs/48_web_explorer.ipynb #c005
@@ -84,7 +84,6 @@ def explorer_fragment(
     words = f'{verdict(store.logits(0), predicted, store.class_names)}. {describe(map)}'
     return render('explorer.html',
         uid=uid or f'px{uuid.uuid4().hex[:8]}',
-        style=asset('explorer.css'), script=asset('explorer.js'),
         still=data_uri(still), words=words, methods=methods,
         data=_for_script(_contents(store, layers, methods, alpha, side)))
 

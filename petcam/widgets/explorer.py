@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import nn
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
+from ..engine.explanation import Explanation
 from ..engine.targets import Verdict, verdict
 from ..heatmap import describe
 from ..engine.layers import name_of
@@ -222,6 +223,15 @@ class CamExplorer(W.VBox):
         "What the model thinks of the class in this image"
         logits = self.store.logits(self.image)
         return verdict(logits, self.class_slider.value, self.store.class_names)
+
+    @property
+    def explanation(self)->Explanation:
+        "The map on show and what it is a map of, to keep or to save on its own"
+        i, layer, target, method, versus = self._question()
+        seen = self.verdict
+        if versus is not None: # the map is of a difference of two scores
+            seen = seen._replace(name=f'{seen.name} versus {self.versus}')
+        return Explanation(self.map, method, layer, target, seen, self.store.item(i)[1])
 
     def words(self)->str:
         "What is on show, in words"
