@@ -73,7 +73,7 @@ def play_schedule(
     return play(draw, pct_start=(0., 1., .05), div_factor=[1, 2, 5, 10, 25, 50, 100],
                 lr=lr, log=False)
 
-# %% ../nbs/38_learner.ipynb #c002
+# %% ../nbs/41_learner.ipynb #c002
 import os
 import time
 from pathlib import Path
@@ -92,7 +92,7 @@ from .training.processes import (accelerator_for, average_gradients, mean_loss,
 from .training.progress import LiveTable, Smoother
 from .training.summary import summary
 
-# %% ../nbs/38_learner.ipynb #c005
+# %% ../nbs/41_learner.ipynb #c005
 class Learner:
     "Trains `model` on `data`; `about` is kept in its files and says what the model is"
     def __init__(self, data, model:nn.Sequential, model_dir='models', about=None,
@@ -219,7 +219,7 @@ class Learner:
         "Has the body learnt before?"
         return self.about.get('weights') != 'None'
 
-# %% ../nbs/38_learner.ipynb #c007
+# %% ../nbs/41_learner.ipynb #c007
 def defaults_for(
     kind:str, # of the data: 'real' photographs or 'toy' pets
 )->tuple[str,str|None]: # arch, weights
@@ -230,7 +230,7 @@ def defaults_for(
     weights = os.environ.get('PETCAM_WEIGHTS') or weights
     return named, None if weights == 'none' else weights
 
-# %% ../nbs/38_learner.ipynb #c007a
+# %% ../nbs/41_learner.ipynb #c007a
 def cnn_learner(
     data,
     arch=None, # as for `create_body`; None: see `defaults_for`

@@ -138,10 +138,10 @@ def test_every_page_lists_lessons_and_workshop_apart(pages):
 
 def test_links_between_lessons_and_workshop_change_the_folder():
     from docs_notebooks import link_notebooks
-    words, nbs = 'see [a](41_layers.ipynb#x), [b](06_hooks.ipynb), [c](08b_methods.ipynb) and [d](https://x.org/41_layers.ipynb)', ROOT/'nbs'
+    words, nbs = 'see [a](43_layers.ipynb#x), [b](06_hooks.ipynb), [c](08b_methods.ipynb) and [d](https://x.org/43_layers.ipynb)', ROOT/'nbs'
     assert link_notebooks(words, nbs/'08_gradcam.ipynb') == words.replace('(41_', '(../workshop/41_')
-    assert link_notebooks('a [table](../petcam/toy/breeds.csv)', nbs/'25_breeds.ipynb').endswith('/blob/main/petcam/toy/breeds.csv)')
-    assert link_notebooks(words, nbs/'42_targets.ipynb') == words.replace('(06_', '(../lessons/06_').replace('(08b_', '(../lessons/08b_')
+    assert link_notebooks('a [table](../petcam/toy/breeds.csv)', nbs/'26_breeds.ipynb').endswith('/blob/main/petcam/toy/breeds.csv)')
+    assert link_notebooks(words, nbs/'44_targets.ipynb') == words.replace('(06_', '(../lessons/06_').replace('(08b_', '(../lessons/08b_')
 
 def test_every_image_has_words(pages):
     for name, page in pages.items(): assert all('alt' in o for o in page.images), name

@@ -13,13 +13,12 @@ from project import lessons, settings
 CELL = f"""#| hide
 # installs petcam where it is missing (on Kaggle and Colab); torch stays as it is
 import glob, importlib.util, subprocess, sys
-found = importlib.util.find_spec('petcam')
-if not getattr(found, 'origin', None):  # a mere folder of that name has no origin
-    attached = glob.glob('/kaggle/input/*/petcam-*.whl')
-    attached += glob.glob('/kaggle/input/datasets/*/*/petcam-*.whl')
+if not getattr(importlib.util.find_spec('petcam'), 'origin', None): # a folder has none
+    places = '/kaggle/input/*/', '/kaggle/input/datasets/*/*/'
+    attached = [o for place in places for o in glob.glob(place + 'petcam-*.whl')]
     source = max(attached, default='git+{settings()['git_url']}')
-    install = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source]
-    subprocess.run(install, check=True)"""
+    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source]
+    subprocess.run(command, check=True)"""
 
 def put(notebook): # was anything changed?
     "Make `CELL` the first code cell of `notebook`"
