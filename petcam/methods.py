@@ -134,7 +134,7 @@ def explain(
     layer, # a module or its name; None: the last that gives a map
     x:Tensor, # (b,3,h,w), normalised
     target=None, # as for `grad_cam`
-    method='Grad-CAM', # a name among METHODS, or a function (activation, gradient) -> map
+    method='Grad-CAM', # a name among METHODS, or a function (a, g) -> map
     class_names=None,
     images=None, # what to show for each of `x`, such as (3,H,W) tensors from 0 to 1
 )->list[Explanation]: # one for each image

@@ -44,7 +44,8 @@ class Explanation:
     )->np.ndarray: # (H,W,3) uint8
         "The map over its image"
         if self.image is None:
-            raise ValueError('this explanation has no image to lay its map over: give explain(..., images=...)')
+            raise ValueError('this explanation has no image to lay its map over: '
+                             'give explain(..., images=...)')
         shown = self.map if signed else self.map.clamp(min=0)
         return overlay(self.image, shown, alpha, signed=signed, limit=limit)
 
@@ -53,7 +54,8 @@ class Explanation:
         path = Path(path)
         kind = Image.registered_extensions().get(path.suffix.lower())
         if kind not in Image.SAVE:
-            raise ValueError(f'{path.name} ends with {path.suffix!r}; expected an image file such as .png or .jpg')
+            raise ValueError(f'{path.name} ends with {path.suffix!r}; '
+                             'expected an image file such as .png or .jpg')
         pixels = Image.fromarray(self.overlay(**how))
         return atomic_write(path, lambda aside: pixels.save(aside, kind))
 
