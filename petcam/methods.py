@@ -141,7 +141,8 @@ def explain(
     "The map of each image, with what it is a map of and whether the model believes it"
     found, formula = find_layer(model, layer, x), find_method(method)
     a, g, y = _activation_and_gradient(model, found, x, target, class_names, [method])
-    with torch.autocast(a.device.type, enabled=False): maps = formula(a, g)
+    with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
+        maps = formula(a, g)
     images = [None]*len(x) if images is None else list(images)
     if len(images) != len(x):
         raise ValueError(f'{len(images)} images to show for {len(x)}')

@@ -30,7 +30,7 @@ def test_its_example_runs():
     names = {}
     exec('\n'.join(lines), names)
     assert repr(eval(last, names)) == example[1]
-    alone = names['grad_cam'](names['model'], 'layer4', names['x'][1:], 0)         # the comments beside the calls are true
+    alone = names['petcam'].grad_cam(names['model'], 'layer4', names['x'][1:], 0)         # the comments beside the calls are true
     torch.testing.assert_close(names['maps'][1:], alone, rtol=1e-4, atol=1e-5)
 
 @pytest.mark.parametrize('link,seen', [('[a](00_data.ipynb)', '[a](nbs/00_data.ipynb)'), ('[a](../LICENSE)', '[a](LICENSE)'),
