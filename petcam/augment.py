@@ -22,8 +22,9 @@ def resized(h:int, w:int, size:int)->tuple[int,int]:
 
 # %% ../nbs/01_augment.ipynb #c012
 def grid_of(h:int, w:int)->Tensor: # (h,w,2)
-    "The points (x,y) of an `h` x `w` image, from -1 to 1: the grid that changes nothing"
-    y, x = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing='ij')
+    "The grid that changes nothing: points (x,y) of an `h` x `w` image, -1 to 1"
+    rows, columns = torch.linspace(-1, 1, h), torch.linspace(-1, 1, w)
+    y, x = torch.meshgrid(rows, columns, indexing='ij')
     return torch.stack([x, y], -1)
 
 # %% ../nbs/01_augment.ipynb #c023
@@ -35,7 +36,8 @@ def affine_matrix(
 )->Tensor: # (2,3)
     "The matrix that rotates and zooms the grid of an `h` x `w` image"
     a, shift = math.radians(degrees), 1 - 1/zoom
-    R = torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]], dtype=torch.float64)
+    R = torch.tensor([[math.cos(a), -math.sin(a)],
+                      [math.sin(a), math.cos(a)]], dtype=torch.float64)
     t = R @ torch.tensor([shift*(2*col - 1), shift*(2*row - 1)], dtype=torch.float64)
     aspect = torch.tensor([[1, h/w], [w/h, 1]], dtype=torch.float64)
     return torch.cat([R/zoom*aspect, t[:, None]], 1).float()
@@ -52,14 +54,16 @@ def perspective(
 
 # %% ../nbs/01_augment.ipynb #c029
 def homography(m0:float, m1:float, m2:float, m3:float)->Tensor: # (3,3)
-    "The warp that makes the right, left, bottom and top edge `1 + m0`, ... times as long"
+    "The warp: right, left, bottom and top edge become `1 + m0`, ... times as long"
     corners = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
     moved = [(-1-m3, -1-m1), (-1-m2, 1+m1), (1+m3, -1-m0), (1+m2, 1+m0)]
     equations = []
     for (x, y), (u, v) in zip(moved, corners): # the new image shows (u,v) at (x,y)
-        equations += [[x, y, 1, 0, 0, 0, -u*x, -u*y], [0, 0, 0, x, y, 1, -v*x, -v*y]]
-    equations = torch.tensor(equations, dtype=torch.float64)
-    eight = torch.linalg.solve(equations, torch.tensor(corners, dtype=torch.float64).flatten())
+        equations.append([x, y, 1, 0, 0, 0, -u*x, -u*y])
+        equations.append([0, 0, 0, x, y, 1, -v*x, -v*y])
+    left = torch.tensor(equations, dtype=torch.float64)
+    right = torch.tensor(corners, dtype=torch.float64).flatten()
+    eight = torch.linalg.solve(left, right)
     return torch.cat([eight, torch.ones(1)]).view(3, 3).float()
 
 # %% ../nbs/01_augment.ipynb #c034
@@ -76,7 +80,7 @@ def sample(
     if padding_mode not in PADDING:
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
     if shrink > 1: x = F.interpolate(x[None], scale_factor=1/shrink, mode='area')[0]
-    return F.grid_sample(x[None], grid[None], mode='bilinear', padding_mode=padding_mode,
+    return F.grid_sample(x[None], grid[None], 'bilinear', padding_mode,
                          align_corners=True)[0]
 
 # %% ../nbs/01_augment.ipynb #c039
@@ -112,38 +116,48 @@ def change(
         if flip: x = x.flip(2)
         return lighting(x[:, rows, cols], brightness, contrast)
     M = homography(*warp) if any(warp) else torch.eye(3)
-    if rotates: M = torch.cat([affine_matrix(h, w, degrees, *zoom), torch.tensor([[0., 0, 1]])]) @ M
+    if rotates:
+        A = affine_matrix(h, w, degrees, *zoom)
+        M = torch.cat([A, torch.tensor([[0., 0, 1]])]) @ M
     if flip: M = M @ torch.diag(torch.tensor([-1., 1, 1]))
-    grid = perspective(M, torch.linspace(-1, 1, w)[cols], torch.linspace(-1, 1, h)[rows, None])
-    x = sample(x, grid, padding_mode, _shrink(x, h, w, M))
+    new_x, new_y = torch.linspace(-1, 1, w)[cols], torch.linspace(-1, 1, h)[rows, None]
+    x = sample(x, perspective(M, new_x, new_y), padding_mode, _shrink(x, h, w, M))
     return lighting(x, brightness, contrast)
 
 # %% ../nbs/01_augment.ipynb #c055
 def _shrink(x, h, w, M):
-    "As fastai v1: only where the old image is more than twice as large as what is read of it"
+    "As fastai v1: only if the old image is more than twice as large as what is read"
     d = min(x.shape[1]/h, x.shape[2]/w)/2
     ends = torch.tensor([-1., 1])
     corners = perspective(M, ends, ends[:, None]) # nothing lies further out than these
     return d if d > 2/(corners.max() - corners.min()) else 1.
 
 # %% ../nbs/01_augment.ipynb #c050
-def play_augment(x:Tensor, size:int=224)->Player: # (3,h,w) from 0 to 1; pixels of the new image
-    "Sliders for all that `change` does to `x`; a red line shows where the new image is read"
+def play_augment(
+    x:Tensor, # (3,h,w) from 0 to 1
+    size:int=224, # of the new image
+)->Player:
+    "Sliders for what `change` does to `x`; a red line is the edge of what is read"
     h, w = resized(*x.shape[1:], size)
     old = F.interpolate(x[None], (h, w), mode='bilinear', antialias=True)[0].clamp(0, 1)
-    places = torch.cat([grid_of(h, w).permute(2, 0, 1), torch.zeros(1, h, w)])
+    # each pixel of this image is its own position
+    positions = torch.cat([grid_of(h, w).permute(2, 0, 1), torch.zeros(1, h, w)])
 
-    def draw(degrees=0., zoom=1., row=.5, col=.5, m0=0., m1=0., m2=0., m3=0., brightness=.5,
-             contrast=1., padding_mode='reflection', flip=False):
-        how = dict(warp=(m0, m1, m2, m3), degrees=degrees, zoom=(zoom, row, col), flip=flip)
-        new = change(x, size, padding_mode, brightness=brightness, contrast=contrast, **how)
+    def draw(degrees=0., zoom=1., row=.5, col=.5, m0=0., m1=0., m2=0., m3=0.,
+             brightness=.5, contrast=1., padding_mode='reflection', flip=False):
+        warp = m0, m1, m2, m3
+        how = dict(warp=warp, degrees=degrees, zoom=(zoom, row, col), flip=flip)
+        new = change(x, size, padding_mode, brightness=brightness, contrast=contrast,
+                     **how)
         figure = show_row(old, new, titles=['where it is read', 'the new image'])
-        at = change(places, size, 'border', **how)[:2] # each pixel of this image is its own place
-        edge = torch.cat([at[:, 0], at[:, :, -1], at[:, -1].flip(1), at[:, :, 0].flip(1)], 1)
+        at = change(positions, size, 'border', **how)[:2]
+        top, bottom, left, right = at[:, 0], at[:, -1], at[:, :, 0], at[:, :, -1]
+        edge = torch.cat([top, right, bottom.flip(1), left.flip(1)], 1)
         u, v = (edge + 1)/2*torch.tensor([[w - 1.], [h - 1.]])
         figure.axes[0].plot(u, v, 'red', linewidth=2, scalex=False, scaley=False)
         padding = 1 - change(torch.ones_like(x), size, 'zeros', **how).mean().item()
-        return figure, (f'{degrees:g} degrees, zoom {zoom:g}, warp {m0:g} {m1:g} {m2:g} {m3:g}; '
+        return figure, (f'{degrees:g} degrees, zoom {zoom:g}, '
+                        f'warp {m0:g} {m1:g} {m2:g} {m3:g}; '
                         f'{padding:.0%} of the new image is padding.')
 
     part, edge = (0., 1., .05), (-.5, .5, .05)
@@ -151,13 +165,14 @@ def play_augment(x:Tensor, size:int=224)->Player: # (3,h,w) from 0 to 1; pixels 
                 zoom=(1., 2., .05), m1=edge, contrast=(.5, 2., .05), row=part, m2=edge,
                 padding_mode=list(PADDING), col=part, m3=edge, flip=False)
 
-# %% ../nbs/01_augment.ipynb #c056
+# %% ../nbs/01_augment.ipynb #c019
 def _uniform(a, b):
     return a + (b - a)*torch.rand(1).item()
 
 def _happens(p): # nothing is drawn where nothing can happen
     return p > 0 and torch.rand(1).item() < p
 
+# %% ../nbs/01_augment.ipynb #c056
 @dataclass(frozen=True)
 class Transforms:
     "How far an image may be changed at random; call it with an image to change it"
@@ -172,11 +187,11 @@ class Transforms:
 
     def draw(self)->dict:
         "One set of arguments for `change`"
-        how = dict(warp=(0., 0., 0., 0.), degrees=0., zoom=(1., .5, .5), brightness=.5, contrast=1.,
-                   flip=False, crop=(.5, .5))
-        darkest = 1 - self.max_lighting
+        how = dict(warp=(0., 0., 0., 0.), degrees=0., zoom=(1., .5, .5),
+                   brightness=.5, contrast=1., flip=False, crop=(.5, .5))
+        darkest, warp = 1 - self.max_lighting, self.max_warp
         if _happens(self.p_affine):
-            how['warp'] = tuple(_uniform(-self.max_warp, self.max_warp) for _ in range(4))
+            how['warp'] = tuple(_uniform(-warp, warp) for _ in range(4))
         if _happens(self.p_affine):
             how['degrees'] = _uniform(-self.max_rotate, self.max_rotate)
         if _happens(self.p_affine):
@@ -189,8 +204,8 @@ class Transforms:
         if self.random_crop: how['crop'] = _uniform(0, 1), _uniform(0, 1)
         return how
 
-    def __call__(self, x:Tensor, size:int, padding_mode='reflection')->Tensor: # (3,size,size)
-        "`x`, changed"
+    def __call__(self, x:Tensor, size:int, padding_mode='reflection')->Tensor:
+        "`x`, changed: (3,size,size)"
         return change(x, size, padding_mode, **self.draw())
 
 def get_transforms(
@@ -199,7 +214,8 @@ def get_transforms(
 )->tuple[Transforms,Transforms]:
     "For training: changes at random; for validation: resizing and a centre crop"
     if not 0 <= max_lighting < 1:
-        raise ValueError(f"max_lighting is {max_lighting}; expected 0 <= max_lighting < 1")
+        raise ValueError(f"max_lighting is {max_lighting}; "
+                         "expected 0 <= max_lighting < 1")
     train = Transforms(.5*do_flip, max_rotate, max_zoom, max_lighting, max_warp,
                        p_affine, p_lighting, random_crop=True)
     return train, Transforms()

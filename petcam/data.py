@@ -43,16 +43,17 @@ def label_of(path:Path, pattern=LABEL)->str:
 
 # %% ../nbs/00_data.ipynb #c032
 def split_by_rand_pct(n:int, valid_pct=.2, seed=2)->tuple[np.ndarray,np.ndarray]:
-    "Training indices (ascending) and validation indices (as shuffled), exactly as fastai v1"
+    "Indices to train (ascending) and to validate (as shuffled), exactly as fastai v1"
     shuffled = np.random.RandomState(seed).permutation(n)
     valid = shuffled[:int(valid_pct*n)]
     return np.setdiff1d(shuffled, valid), valid
 
 # %% ../nbs/00_data.ipynb #c044
 LESSON_TFMS = get_transforms(
-    max_rotate=20, max_zoom=1.3, max_lighting=.4, max_warp=.4, p_affine=1., p_lighting=1.)
+    max_rotate=20, max_zoom=1.3, max_lighting=.4, max_warp=.4,
+    p_affine=1., p_lighting=1.)
 
-@dataclass(frozen=True, eq=False, repr=False) # frozen: the loader's processes hold copies
+@dataclass(frozen=True, eq=False, repr=False) # frozen: the loader has copies
 class PetSet(Dataset):
     "`ds[i]` is an image (3,size,size) from 0 to 1, and its class index"
     files:list[Path]
@@ -88,8 +89,9 @@ class Data:
     workers:int # processes that prepare images
 
     def __repr__(self):
-        return (f"Data: {len(self.train_ds)} to train, {len(self.valid_ds)} to validate, "
-                f"{self.c} classes, {self.size} pixels, batches of {self.bs} ({self.kind})")
+        split = f"{len(self.train_ds)} to train, {len(self.valid_ds)} to validate"
+        return (f"Data: {split}, {self.c} classes, {self.size} pixels, "
+                f"batches of {self.bs} ({self.kind})")
 
     @property
     def c(self)->int:
@@ -127,7 +129,8 @@ class Data:
         "The index in the validation set of the first image of a class"
         k = self.class_index(name)
         if k in self.valid_ds.y: return self.valid_ds.y.index(k)
-        raise ValueError(f"no {self.classes[k]} among the {len(self.valid_ds)} validation images")
+        raise ValueError(f"no {self.classes[k]} among the {len(self.valid_ds)} "
+                         "validation images")
 
 # %% ../nbs/00_data.ipynb #c059
 def get_data(
