@@ -12,6 +12,12 @@ from torch import nn, Tensor
 from .engine.layers import eval_mode, find_layer, this_thread_only
 from .widgets.sliders import Player, play, show_row
 
+# %% ../nbs/06_hooks.ipynb #c020
+def _check_tensor(layer, out):
+    if isinstance(out, Tensor): return
+    raise TypeError(f'{type(layer).__name__} gives a {type(out).__name__}, '
+                    'not a tensor: watch a layer inside it')
+
 # %% ../nbs/06_hooks.ipynb #c025
 class Hook:
     "Keeps in `stored` the output of `module`; with `grad` the gradient, a list of one"
@@ -41,13 +47,11 @@ class Hook:
         while self.handles:
             self.handles.pop().remove()
 
-    def __enter__(self): return self
-    def __exit__(self, *error): self.remove()
+    def __enter__(self):
+        return self
 
-def _check_tensor(layer, out):
-    if isinstance(out, Tensor): return
-    raise TypeError(f'{type(layer).__name__} gives a {type(out).__name__}, '
-                    'not a tensor: watch a layer inside it')
+    def __exit__(self, *error):
+        self.remove()
 
 def hook_output(
     module:nn.Module,
@@ -63,7 +67,7 @@ def play_channels(
     layer, # a module, or its dotted name; it outputs (1,c,h,w)
     x:Tensor, # (1,3,H,W), what the model takes as input
     image:Tensor, # (3,H,W) from 0 to 1, the same to look at
-    most:int=20, # of the strongest channels together
+    most:int=20, # sum up this many channels, those with the highest maxima
 )->Player:
     "A slider through the channels of a layer, and where each has its maximum"
     with eval_mode(model), torch.no_grad(), hook_output(find_layer(model, layer)) as h:
@@ -74,15 +78,15 @@ def play_channels(
     order = top.argsort(descending=True)
     count = where[order[:most]].bincount(minlength=rows*cols).view(rows, cols)
     most = min(most, channels)
-    titles = 'maximum at', f'maxima of the {most} strongest'
+    titles = 'maximum at', f'the {most} highest maxima'
 
     def draw(channel=0, strongest_first=True):
         k = int(order[channel]) if strongest_first else channel
         row, col = divmod(int(where[k]), cols)
-        said = (f'Channel {k} of {channels}: '
-                f'from {acts[k].min():.2f} to {acts[k].max():.2f}, highest in row {row+1} of {rows}, column {col+1} of {cols}. '
-                f'The maxima of the {most} strongest lie in {int((count > 0).sum())} '
-                f'of {rows*cols} locations.')
+        said = (f'Channel {k} of {channels}: from {acts[k].min():.2f} to '
+                f'{acts[k].max():.2f}, highest in row {row+1} of {rows}, '
+                f'column {col+1} of {cols}. The {most} highest maxima lie in '
+                f'{int((count > 0).sum())} of {rows*cols} locations.')
         boxed = _boxed(image, row, col, rows, cols)
         shown = boxed, _stretched(acts[k]), _stretched(count)
         return show_row(*shown, titles=[titles[0], f'channel {k}', titles[1]]), said

@@ -59,7 +59,7 @@ def centre_prior(
     size:int|tuple, # or (h,w)
     width:float=.25, # standard deviation, as a fraction of the side
 )->Tensor: # (h,w)
-    "A Gaussian in the middle, 1 at its maximum: the map of somebody who did not look"
+    "A Gaussian in the middle, 1 at its maximum: a map that ignores the image"
     h, w = (size, size) if isinstance(size, int) else size
     down, along = ((torch.arange(n) + .5 - n/2)/(width*n) for n in (h, w))
     return torch.exp(-.5*down**2)[:, None]*torch.exp(-.5*along**2)

@@ -40,9 +40,11 @@ def one_cycle(
     rise = int(n*pct_start)
     fall, rise = max(n-rise, 1), max(rise, 1)
     k = np.arange(n)
+
     def shape(first, peak, last):
         up, down = _cosine(first, peak, k/rise), _cosine(peak, last, (k-rise)/fall)
         return np.where(k <= rise, up, down)
+
     lr = np.asarray(max_lr, dtype=float)
     last = lr/(final_div or div_factor*1e4)
     lrs = shape(*(o[..., None] for o in (lr/div_factor, lr, last)))
@@ -53,6 +55,10 @@ def play_schedule(
     n:int=100, # batches
 )->Player:
     "Sliders for one cycle: rates of three layer groups and momentum, batch by batch"
+    lr = [('1e-2 for all', 1e-2), ('slice(1e-2)', slice(1e-2)),
+          ('1e-4 to 1e-2', slice(1e-4, 1e-2)), ('1e-6 to 1e-3', slice(1e-6, 1e-3)),
+          ('1e-6 to 1e-4', slice(1e-6, 1e-4))]
+
     def draw(pct_start=.3, div_factor=25, lr=slice(1e-2), log=False):
         lrs, moms = one_cycle(n, lr_range(lr, 3), (.95, .85), div_factor, pct_start)
         figure = Figure((7.4, 2.5))
@@ -66,10 +72,9 @@ def play_schedule(
         momentum.set(title='momentum', xlabel='batch')
         head = lrs[:,2]
         return figure, (f'The head starts at {head[0]:.2g}, is fastest at batch '
-                        f'{head.argmax()} with {head.max():.2g}, and ends at {head[-1]:.2g}.')
-    lr = [('1e-2 for all', 1e-2), ('slice(1e-2)', slice(1e-2)),
-          ('1e-4 to 1e-2', slice(1e-4, 1e-2)), ('1e-6 to 1e-3', slice(1e-6, 1e-3)),
-          ('1e-6 to 1e-4', slice(1e-6, 1e-4))]
+                        f'{head.argmax()} with {head.max():.2g}, '
+                        f'and ends at {head[-1]:.2g}.')
+
     return play(draw, pct_start=(0., 1., .05), div_factor=[1, 2, 5, 10, 25, 50, 100],
                 lr=lr, log=False)
 

@@ -71,8 +71,10 @@ def run_stages(
     if not resume: set_checkpoints_aside(learn)
     done = list(state['done']) if state else [] # histories of the stages that are over
     finished = len(done)
+
     def each_epoch():
         if plan: keep_checkpoint(learn, plan=plan, done=done)
+
     for i, stage in enumerate(stages):
         frozen = 'frozen' if stage.frozen and learn.pretrained else 'unfrozen'
         say(f'\n{stage.size} pixels, {frozen}, {stage.rates}')
@@ -126,6 +128,7 @@ def play_sizes(
 )->Player:
     "A slider for the size of the image: the body's locations, and what training keeps"
     body = copy.deepcopy(learn.model[0]).eval()
+
     @lru_cache
     def seen(size): # the image, its locations, how many numbers the body outputs
         small = F.interpolate(image[None], (size, size), mode='bilinear',
@@ -134,6 +137,7 @@ def play_sizes(
         with torch.no_grad():
             locations = body(x)[0].float().mean(0).cpu()
         return small[0], locations, activation_floats(body, x)
+
     def draw(size=image.shape[-1]//16*16):
         small, locations, floats = seen(size)
         h, w = locations.shape
@@ -147,4 +151,5 @@ def play_sizes(
         return figure, (f'{size} x {size} pixels: {h} x {w} = {h*w} locations. '
                         f'The body outputs {floats/1e6:.2f} million numbers, '
                         f'{floats*4/1e6:.0f} MB for each image.')
+
     return play(draw, size=sizes)

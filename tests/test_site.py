@@ -139,7 +139,7 @@ def test_every_page_lists_lessons_and_workshop_apart(pages):
 def test_links_between_lessons_and_workshop_change_the_folder():
     from docs_notebooks import link_notebooks
     words, nbs = 'see [a](43_layers.ipynb#x), [b](06_hooks.ipynb), [c](08b_methods.ipynb) and [d](https://x.org/43_layers.ipynb)', ROOT/'nbs'
-    assert link_notebooks(words, nbs/'08_gradcam.ipynb') == words.replace('(41_', '(../workshop/41_')
+    assert link_notebooks(words, nbs/'08_gradcam.ipynb') == words.replace('(43_', '(../workshop/43_')
     assert link_notebooks('a [table](../petcam/toy/breeds.csv)', nbs/'26_breeds.ipynb').endswith('/blob/main/petcam/toy/breeds.csv)')
     assert link_notebooks(words, nbs/'44_targets.ipynb') == words.replace('(06_', '(../lessons/06_').replace('(08b_', '(../lessons/08b_')
 
@@ -238,17 +238,17 @@ def test_search_finds_each_title_and_some_words(tab):
 
 def test_on_the_front_page_the_map_goes_from_the_cat_to_the_dog(tab):
     tab.goto(address('index.html'))
-    ask = '''k => { // the share of what speaks for class k that lies in the left half, and what is said
+    ask = '''k => { // the fraction of the positive evidence for class k that lies in the left half, and what is said
       const o = document.getElementById('pets'), slider = o.querySelector('.px-class');
       slider.value = k; slider.dispatchEvent(new Event('input'));
       const m = o.petcam.map(), side = [0, 0];
       m.v.forEach((v, i) => side[+(i%m.w >= m.w/2)] += Math.max(0, v));
-      return [side[0]/(side[0] + side[1]), o.querySelector('.px-said').textContent];
+      return [side[0]/(side[0] + side[1]), o.querySelector('.px-words').textContent];
     }'''
     tab.locator('#pets .px-app').wait_for()
-    assert tab.locator('#pets .px-said').inner_text().startswith('Abyssinian:')
+    assert tab.locator('#pets .px-words').inner_text().startswith('Abyssinian:')
     (cat, says), (dog, then) = tab.evaluate(ask, 0), tab.evaluate(ask, 25)
     assert says.startswith('Abyssinian') and then.startswith('leonberger') and cat > .65 and dog < .35
     tab.locator('#pets .px-class').focus()
     tab.keyboard.press('Home')
-    assert tab.locator('#pets .px-said').inner_text().startswith('Abyssinian:')
+    assert tab.locator('#pets .px-words').inner_text().startswith('Abyssinian:')

@@ -11,6 +11,7 @@ import nbformat
 from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
+from docs_api import all_modules
 from docs_glossary import glossary, link_terms
 from project import FIRST_OF_WORKSHOP, ROOT, makes, notebooks, number, settings
 
@@ -97,7 +98,8 @@ def bar(path, toy): # what stands below the title
     shown = '<span>Shown with <b>toy pets</b></span>' if toy else '<span></span>'
     to = links(path.name)
     if folder(path) == 'workshop':
-        reference = {f'petcam.{name}': f'../api/{name}.html' for name in makes(path)}
+        listed = [name for name in makes(path) if name in all_modules()]   # with a page of its own
+        reference = {f'petcam.{name}': f'../api/{name}.html' for name in listed}
         to = reference | {'Download': to['Download']}
     buttons = ''
     for text, url in to.items():

@@ -132,7 +132,10 @@ def _batched_gradients(y, acts, targets): # yields for each of `acts` (n,b,c,h,w
     largest = max(a.nbytes for a in acts)
     most = max(1, _AT_ONCE//max(1, largest))
     n = math.ceil(len(targets)/math.ceil(len(targets)/most)) # parts of nearly the same size
-    def backward(begin): return _gradients(y, acts, begin, again=True)
+
+    def backward(begin):
+        return _gradients(y, acts, begin, again=True)
+
     for part in torch.tensor(targets).split(n):
         begins = F.one_hot(part, y.shape[1]).to(y)[:, None].expand(-1, len(y), -1) # (n,b,k)
         try:

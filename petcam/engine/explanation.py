@@ -6,17 +6,15 @@
 __all__ = ['Explanation']
 
 # %% ../../nbs/47_explanation.ipynb #c002
-import base64
 import html
-import io
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from PIL import Image
 from torch import Tensor
 from ..files.storage import atomic_write
 from .targets import Verdict
 from ..heatmap import describe, overlay
+from ..web.page import image_bytes, image_format, image_html
 
 # %% ../../nbs/47_explanation.ipynb #c004
 @dataclass(frozen=True, eq=False)
@@ -51,22 +49,13 @@ class Explanation:
 
     def save(self, path, **how)->Path: # `how`: as for `overlay`
         "Write the overlay as an image file, whole or not at all"
-        path = Path(path)
-        kind = Image.registered_extensions().get(path.suffix.lower())
-        if kind not in Image.SAVE:
-            raise ValueError(f'{path.name} ends with {path.suffix!r}; '
-                             'expected an image file such as .png or .jpg')
-        pixels = Image.fromarray(self.overlay(**how))
-        return atomic_write(path, lambda aside: pixels.save(aside, kind))
+        data = image_bytes(self.overlay(**how), image_format(path))
+        return atomic_write(path, lambda aside: Path(aside).write_bytes(data))
 
     def _repr_html_(self)->str: # what a notebook shows
-        words = html.escape(self.words)
-        if self.image is None: return f'<p>{words}</p>'
-        with io.BytesIO() as file:
-            Image.fromarray(self.overlay()).save(file, 'PNG')
-            data = base64.b64encode(file.getvalue()).decode()
-        return (f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
-                f'<figcaption>{words}</figcaption></figure>')
+        if self.image is None: return f'<p>{html.escape(self.words)}</p>'
+        pixels = self.overlay()
+        return image_html(pixels, self.words, self.words, width=pixels.shape[1])
 
     def __str__(self):
         return self.words

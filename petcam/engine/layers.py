@@ -35,7 +35,7 @@ def eval_mode(
 def this_thread_only(
     hook, # a forward hook
 ):
-    "The same hook, deaf to other threads, which may use the model meanwhile"
+    "The same hook, but it ignores other threads, which may use the model meanwhile"
     mine = threading.get_ident()
     return lambda *args: hook(*args) if threading.get_ident() == mine else None
 
@@ -95,7 +95,9 @@ def name_of(
 
 # %% ../../nbs/43_layers.ipynb #c011
 def _run(model, x, hear, names=None): # calls hear(name, output) for all layers, or for `names`
-    def hook(name): return this_thread_only(lambda m, inp, out: hear(name, out))
+    def hook(name):
+        return this_thread_only(lambda m, inp, out: hear(name, out))
+
     with eval_mode(model), torch.no_grad(), ExitStack() as hooks:
         for name, m in model.named_modules():
             wanted = name and (names is None or name in names)
@@ -107,9 +109,11 @@ def _candidates(model, x): # name -> shape (b,c,h,w), of the layers that run onc
     check_batch(x)
     _check_model(model)
     shapes = {}
+
     def note(name, out):
         shape = tuple(out.shape) if isinstance(out, Tensor) else ()
         shapes.setdefault(name, []).append(shape)
+
     _run(model, x, note)
     return {name: s[0] for name, s in shapes.items()
             if len(s) == 1 and len(s[0]) == 4 and s[0][2]*s[0][3] > 1}
@@ -142,7 +146,10 @@ def _shift(out): # (3,c,h,w) of the probe -> how far right, how far up; None: no
     change = (out[1:] - out[:1]).float().abs_().sum(1) # (2,h,w)
     total = change.sum((1, 2))
     if not (total > 0).all(): return None
-    def middles(n): return (torch.arange(n, device=out.device) + .5)/n
+
+    def middles(n): # of the locations along one side, from 0 to 1
+        return (torch.arange(n, device=out.device) + .5)/n
+
     y = (change.sum(2) @ middles(change.shape[1]))/total # the centre of mass, from 0 to 1
     x = (change.sum(1) @ middles(change.shape[2]))/total
     return float(x[0] - x[1]), float(y[1] - y[0])
@@ -172,9 +179,11 @@ def why_no_map(
             doubtful.add(name)
     if not doubtful: return reasons
     shifts = {}
+
     def note(name, out):
         shifts[name] = _shift(out)
         if len(shifts) == len(doubtful): raise _Enough
+
     with suppress(_Enough):
         _run(model, _probe_images(x), note, doubtful)
     for name in doubtful:

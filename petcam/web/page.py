@@ -9,6 +9,7 @@ __all__ = []
 import base64, io
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -41,6 +42,16 @@ def page(
     return render('page.html', title=title, body=Markup(body))
 
 # %% ../../nbs/51_page.ipynb #c010
+def image_format(
+    path, # a file's name
+)->str: # one of Pillow's formats, such as 'PNG'
+    "The kind of image file that a name asks for"
+    path = Path(path)
+    found = Image.registered_extensions().get(path.suffix.lower())
+    if found in Image.SAVE: return found
+    raise ValueError(f'{path.name} ends with {path.suffix!r}; '
+                     'expected an image file such as .png or .jpg')
+
 def image_bytes(
     pixels:np.ndarray, # (h,w,3) uint8
     format:str='JPEG', # one of Pillow's
