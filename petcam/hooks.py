@@ -12,7 +12,7 @@ from torch import nn, Tensor
 from .engine.layers import eval_mode, find_layer, this_thread_only
 from .widgets.sliders import Player, play, show_row
 
-# %% ../nbs/06_hooks.ipynb #c020
+# %% ../nbs/06_hooks.ipynb #c017
 def _check_tensor(layer, out):
     if isinstance(out, Tensor): return
     raise TypeError(f'{type(layer).__name__} gives a {type(out).__name__}, '
