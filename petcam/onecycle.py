@@ -33,7 +33,7 @@ def one_cycle(
     pct_start=.3, # the fraction of the batches in which the rate rises
     final_div=None, # the last rate tends to max_lr/final_div
 )->tuple[np.ndarray,np.ndarray]: # rates (n,) or (n,groups), momenta (n,)
-    "What is in force while batch 0 to n-1 trains, as in fastai v1 (arXiv 1803.09820)"
+    "Rates and momenta of batches 0 to n-1, as in fastai v1 (arXiv 1803.09820)"
     if n < 1: raise ValueError(f'one_cycle needs at least one batch, not {n}')
     if not 0 <= pct_start <= 1:
         raise ValueError(f'pct_start is {pct_start}; expected a number from 0 to 1')
