@@ -14,7 +14,7 @@ from .engine.layers import find_layer, name_of
 from .engine.targets import as_list
 from .methods import find_method, grad_cam_map
 
-# %% ../nbs/08_gradcam.ipynb #c030
+# %% ../nbs/08_gradcam.ipynb #c006
 def _apply(formula, a, g): # (b,c,h,w) both -> (b,h,w)
     with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
         m = formula(a, g)
