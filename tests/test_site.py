@@ -239,16 +239,16 @@ def test_search_finds_each_title_and_some_words(tab):
 def test_on_the_front_page_the_map_goes_from_the_cat_to_the_dog(tab):
     tab.goto(address('index.html'))
     ask = '''k => { // the fraction of the positive evidence for class k that lies in the left half, and what is said
-      const o = document.getElementById('pets'), slider = o.querySelector('.px-class');
+      const o = document.getElementById('pets'), slider = o.querySelector('.px-target');
       slider.value = k; slider.dispatchEvent(new Event('input'));
       const m = o.petcam.map(), side = [0, 0];
-      m.v.forEach((v, i) => side[+(i%m.w >= m.w/2)] += Math.max(0, v));
+      m.values.forEach((v, i) => side[+(i%m.w >= m.w/2)] += Math.max(0, v));
       return [side[0]/(side[0] + side[1]), o.querySelector('.px-words').textContent];
     }'''
     tab.locator('#pets .px-app').wait_for()
     assert tab.locator('#pets .px-words').inner_text().startswith('Abyssinian:')
     (cat, says), (dog, then) = tab.evaluate(ask, 0), tab.evaluate(ask, 25)
     assert says.startswith('Abyssinian') and then.startswith('leonberger') and cat > .65 and dog < .35
-    tab.locator('#pets .px-class').focus()
+    tab.locator('#pets .px-target').focus()
     tab.keyboard.press('Home')
     assert tab.locator('#pets .px-words').inner_text().startswith('Abyssinian:')
