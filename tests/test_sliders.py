@@ -81,9 +81,9 @@ def test_each_abbreviation_is_a_widget_with_a_label(form, kind):
     made = play(lambda some_name: ramp(), some_name=form).sliders['some_name']
     assert type(made) is kind and made.description == 'some name'
 
-def test_a_widget_of_ones_own_keeps_its_label():
-    form = W.BoundedIntText(3, description='mine')
-    assert play(lambda n: ramp(), n=form).sliders['n'] is form and form.description == 'mine'
+def test_a_widget_of_ones_own_keeps_its_label_and_its_width():
+    form = W.BoundedIntText(3, description='mine', layout=W.Layout(width='70px'))
+    assert play(lambda n: ramp(), n=form).sliders['n'] is form and form.description == 'mine' and form.layout.width == '70px'
 
 @pytest.mark.parametrize('form', [(1,), (1, 2, 3, 4), (5, 1), (0, 1, 0), (0., 1., -.1), ('a', 'b'), [], None])
 def test_a_form_that_is_none_is_refused_by_name(form):

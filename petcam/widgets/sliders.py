@@ -87,7 +87,7 @@ def _make_slider(name, form, start=None): # -> a widget with a value
                          'a list of values, True, False or a widget')
     if isinstance(slider, W.FloatSlider) and slider is not form:
         slider.readout_format = f'.{_digits(slider.step)}f'
-    if not slider.description:
+    if not getattr(slider, 'description', True):
         slider.description = name.replace('_', ' ')
     if start is not None:
         _move(name, slider, start)
@@ -223,7 +223,8 @@ def _arranged(sliders, columns): # -> a grid of them
     label = .62*max(map(len, sliders), default=0) + .5 # em, about
     wide = round(label + (12 if columns > 1 else 20), 1)
     for o in sliders.values():
-        o.style.description_width, o.layout.width = f'{label:.2f}em', f'{wide - .5}em'
+        if o.layout.width is None and hasattr(o, 'style'): # else it has looks of its own
+            o.style.description_width, o.layout.width = f'{label:.2f}em', f'{wide - .5}em'
     grid = W.Layout(grid_template_columns=f'repeat(auto-fill, {wide}em)', grid_gap='0 1em',
                     width='100%', max_width=f'{columns*(wide + 1)}em', overflow='visible')
     return W.GridBox(list(sliders.values()), layout=grid)
