@@ -12,21 +12,13 @@ from .engine.backward import activation_and_gradient, class_gradients
 from .engine.backward import check_finite, in_full
 from .engine.layers import find_layer, name_of
 from .engine.targets import as_list
-from .methods import find_method, grad_cam_map
+from .methods import apply_method, find_method, grad_cam_map
 
 # %% ../nbs/08_gradcam.ipynb #c006
-def _apply(formula, a, g): # (b,c,h,w) both -> (b,h,w)
-    with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
-        m = formula(a, g)
-    b, _, h, w = a.shape
-    got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
-    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w): return check_finite(m)
-    raise ValueError(f'method must give (b,h,w), here {(b, h, w)}, and gives {got}')
-
 def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
     a, gs = in_full(a), in_full(gs)
     if formula is not grad_cam_map:
-        return torch.stack([_apply(formula, a, g) for g in gs])
+        return torch.stack([apply_method(formula, a, g) for g in gs])
     with torch.autocast(a.device.type, enabled=False): # without a (n,b,c,h,w) product
         return check_finite(torch.einsum('nbc,bcij->nbij', gs.mean((-2, -1)), a))
 
@@ -43,7 +35,7 @@ def grad_cam(
     "Where in `x` does `layer` raise the score of `target`? The model stays as it was"
     formula = find_method(method)
     a, g, _ = activation_and_gradient(model, layer, x, target, class_names)
-    maps = _apply(formula, a, g)
+    maps = apply_method(formula, a, g)
     return maps if signed else maps.relu()
 
 # %% ../nbs/08_gradcam.ipynb #c093

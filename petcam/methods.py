@@ -11,7 +11,7 @@ __all__ = ['METHODS', 'CLASS_AGNOSTIC', 'CLASS_DISCRIMINATIVE', 'mean_activation
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .engine.backward import activation, activation_and_gradient
+from .engine.backward import activation, activation_and_gradient, check_finite
 from .engine.explanation import Explanation
 from .engine.layers import eval_mode, find_layer, name_of
 from .engine.lookup import index_of
@@ -63,6 +63,16 @@ def find_method(method): # a name, or a function (activation, gradient) -> map
     if callable(method): return method
     return list(METHODS.values())[index_of(method, METHODS, 'method')]
 
+# %% ../nbs/08b_methods.ipynb #c049
+def apply_method(method, a, g): # (b,c,h,w) both -> (b,h,w), or (b,...,h,w)
+    "The map of a method, given by name or as a function: in 32 bits, and checked"
+    with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
+        m = find_method(method)(a, g)
+    b, _, h, w = a.shape
+    got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
+    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w): return check_finite(m)
+    raise ValueError(f'method must give (b,h,w), here {(b, h, w)}, and gives {got}')
+
 # %% ../nbs/08b_methods.ipynb #c039
 def maps_of(
     model:nn.Module, layer, x:Tensor, target=None, # as for `grad_cam`
@@ -73,8 +83,7 @@ def maps_of(
     methods = [methods] if isinstance(methods, str) else list(methods or METHODS)
     formulas = {m: find_method(m) for m in methods}
     a, g, _ = _activation_and_gradient(model, layer, x, target, class_names, methods)
-    with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
-        return {m: formula(a, g) for m, formula in formulas.items()}
+    return {m: apply_method(formula, a, g) for m, formula in formulas.items()}
 
 def _activation_and_gradient(model, layer, x, target, class_names, methods):
     if set(methods) <= set(CLASS_AGNOSTIC): # need no gradient
@@ -141,8 +150,7 @@ def explain(
     "The map of each image, with what it is a map of and whether the model believes it"
     found, formula = find_layer(model, layer, x), find_method(method)
     a, g, y = _activation_and_gradient(model, found, x, target, class_names, [method])
-    with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
-        maps = formula(a, g)
+    maps = apply_method(formula, a, g)
     images = [None]*len(x) if images is None else list(images)
     if len(images) != len(x):
         raise ValueError(f'{len(images)} images to show for {len(x)}')

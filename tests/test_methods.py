@@ -163,3 +163,6 @@ def test_an_explanation_keeps_its_image(net, x):
         assert torch.equal(e.image, image) and e.target == k and e.overlay().shape == (9, 11, 3)
     with pytest.raises(ValueError, match='2 images to show for 3'): explain(net, '1', x, 0, images=shown[:2])
     with pytest.raises(ValueError, match='has no image'): explain(net, '1', x, 0)[0].overlay()
+
+def test_a_function_that_gives_no_map_is_refused_by_explain_too(net, x):
+    with pytest.raises(ValueError, match=r'method must give \(b,h,w\), here .* and gives'): explain(net, '1', x, 0, lambda a, g: a.mean((1, 2)))
