@@ -9,7 +9,8 @@ __all__ = ['Hook', 'hook_output', 'play_channels', 'watch']
 from contextlib import contextmanager
 import torch
 from torch import nn, Tensor
-from .engine.layers import eval_mode, find_layer, this_thread_only
+from .engine.layers import find_layer
+from .engine.modes import eval_mode, this_thread_only
 from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/06_hooks.ipynb #c017

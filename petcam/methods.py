@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from .engine.backward import activation, activation_and_gradient, check_finite
 from .engine.explanation import Explanation
-from .engine.layers import eval_mode, find_layer, name_of
+from .engine.layers import find_layer, name_of
+from .engine.modes import eval_mode
 from .engine.lookup import index_of
 from .engine.targets import target_classes, verdict
 from .heatmap import upsample

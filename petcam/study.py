@@ -19,7 +19,8 @@ from .files.storage import atomic_write
 from .files.images import denormalize
 from .engine.scoring import (auc, best_iou, crop_mask, deletion, insertion, iou, match_masks,
                                    trimap_mask)
-from .engine.layers import last_layers, eval_mode, find_layer, name_of
+from .engine.layers import last_layers, find_layer, name_of
+from .engine.modes import eval_mode
 from .engine.targets import probabilities
 from .heatmap import describe
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score

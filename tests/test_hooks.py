@@ -2,7 +2,8 @@
 import pytest, torch
 from torch import nn
 from torchvision.models import resnet34
-from petcam.engine.layers import eval_mode, find_layer, layers_of, name_of, why_no_map
+from petcam.engine.layers import find_layer, layers_of, name_of, why_no_map
+from petcam.engine.modes import eval_mode
 from petcam.hooks import hook_output, watch
 
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .layers import (check_batch, eval_mode, find_layer, layers_of, name_of,
-                                  this_thread_only, why_no_map)
+from .layers import check_batch, find_layer, layers_of, name_of, why_no_map
+from .modes import eval_mode, this_thread_only
 from .targets import check_logits, class_index, target_scores
 from ..hooks import watch
 

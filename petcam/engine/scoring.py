@@ -13,7 +13,8 @@ from PIL import Image
 from torch import nn, Tensor
 from .targets import target_classes, probabilities
 from ..heatmap import as_mask, upsample
-from .layers import eval_mode, check_batch
+from .layers import check_batch
+from .modes import eval_mode
 
 # %% ../../nbs/46_scoring.ipynb #c005
 def match_masks(

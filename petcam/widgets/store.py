@@ -18,7 +18,8 @@ from ..engine.lookup import index_of
 from ..gradcam import class_maps
 from ..engine.backward import activation
 from ..heatmap import overlay
-from ..engine.layers import eval_mode, layers_of, name_of, stage_ends
+from ..engine.layers import layers_of, name_of, stage_ends
+from ..engine.modes import eval_mode
 from ..methods import CLASS_AGNOSTIC, CLASS_DISCRIMINATIVE, METHODS
 
 # %% ../../nbs/48_store.ipynb #c008
