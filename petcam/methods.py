@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METHODS', 'CLASS_AGNOSTIC', 'CLASS_DISCRIMINATIVE', 'mean_activation_map', 'eigen_cam', 'grad_cam_map',
            'grad_cam_plus_plus', 'hires_cam', 'layer_cam', 'find_method', 'maps_of', 'class_activation_map',
-           'score_cam', 'explain']
+           'score_cam']
 
 # %% ../nbs/08b_methods.ipynb #c002
 import math
@@ -185,17 +185,5 @@ def explain_batch(
         verdicts = [verdict(yi, k, class_names, activation)
                     for yi, k in zip(check_logits(y), ks)]
     made = getattr(method, '__name__', method), name_of(model, found)
-    return [Explanation(m, *made, k, v, image, **_note(note))
+    return [Explanation(m, *made, k, v, image, note=note)
             for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
-
-# %% ../nbs/08b_methods.ipynb #c990
-def explain(
-    model, layer, x, target=None, method='Grad-CAM', class_names=None, images=None,
-    activation=None, **adapt,
-):
-    "Until the one call is here"
-    return explain_batch(model, layer, x, target, method, class_names, images,
-                         activation, Adapter(**adapt))
-
-def _note(note):
-    return dict(note=note) if 'note' in Explanation.__dataclass_fields__ else {}
