@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Recipe', 'model_of', 'class_names_of', 'own_view', 'Preparation', 'preparation_for']
 
-# %% ../../nbs/47a_preparation.ipynb #c029
+# %% ../../nbs/47a_preparation.ipynb #c028
 import math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,18 +17,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
-from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor
+from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, pil_image
 
 # %% ../../nbs/47a_preparation.ipynb #c030
-try: from petcam.files.images import pil_image
-except ImportError: # until it is there
-    from PIL import ImageOps
-    from petcam.files.images import load_image
-    def pil_image(image):
-        if isinstance(image, Image.Image): return ImageOps.exif_transpose(image).convert('RGB')
-        return TF.to_pil_image(load_image(image))
-
-# %% ../../nbs/47a_preparation.ipynb #c032
 def _numbers(values, name): # one or several -> a tuple
     values = (values,) if isinstance(values, (int, float)) else tuple(map(float, values))
     lowest = 0 if name == 'std' else -math.inf
@@ -68,7 +59,7 @@ class Recipe:
         else: new = [round(o/min(ratios)) for o in old]
         return TF.resize(image, new, InterpolationMode(self.interpolation))
 
-# %% ../../nbs/47a_preparation.ipynb #c036
+# %% ../../nbs/47a_preparation.ipynb #c034
 def model_of(learn)->nn.Module:
     "The model of a learner; a model stands for itself"
     model = learn if isinstance(learn, nn.Module) else getattr(learn, 'model', None)
@@ -117,7 +108,7 @@ def _recipe_for(model, mean, std, size):
     if std is not None: known['std'] = _numbers(std, 'std')
     return Recipe(**known)
 
-# %% ../../nbs/47a_preparation.ipynb #c040
+# %% ../../nbs/47a_preparation.ipynb #c038
 def _as_batch(out): # what a transform has output -> (1,c,h,w)
     if isinstance(out, Mapping): out = out['pixel_values']
     if isinstance(out, (list, tuple)) and len(out) == 1: out = out[0]
@@ -128,7 +119,8 @@ def _as_batch(out): # what a transform has output -> (1,c,h,w)
     raise ValueError(f'it gives {got}; expected a float tensor (c,h,w)')
 
 def _pillow(image): # (3,h,w) from 0 to 1; a Pillow image stays
-    return image if isinstance(image, Image.Image) else TF.to_pil_image(image)
+    if isinstance(image, Image.Image): return image
+    return Image.fromarray((image*255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 def _one_s_own(transform): # a function: a Pillow image or (3,h,w) -> (1,c,h,w)
     transform = getattr(transform, 'image_processor', transform) # one of transformers, for text too
@@ -145,7 +137,7 @@ def _one_s_own(transform): # a function: a Pillow image or (3,h,w) -> (1,c,h,w)
                              f'a tensor (3,h,w) from 0 to 1 ({reasons[1]})') from of_pillow
     return prepare
 
-# %% ../../nbs/47a_preparation.ipynb #c043
+# %% ../../nbs/47a_preparation.ipynb #c041
 @dataclass(frozen=True)
 class _Measured:
     "What a transform makes of images of one size"
@@ -155,7 +147,7 @@ class _Measured:
     box:tuple # left, top, right, bottom of the input in the image, from 0 to 1
 
 def _ramp(values): # (h,w) from 0 to 1 -> a grey image
-    return Image.fromarray((values*255).round().byte().numpy()).convert('RGB')
+    return _pillow(values.expand(3, -1, -1))
 
 def _span(flags): # the first and the last that is true, if there is none between that is not
     at = flags.nonzero()[:, 0]
@@ -196,7 +188,7 @@ def _measure(transform, w, h): # -> _Measured; None: the input is no upright box
     (left, right), (top, bottom) = sides
     return _Measured(low, high, rows + columns, (left, top, right, bottom))
 
-# %% ../../nbs/47a_preparation.ipynb #c046
+# %% ../../nbs/47a_preparation.ipynb #c044
 def own_view(
     x:Tensor, # (1,c,h,w), what a model takes as input
     low=None, high=None, # what black and white become; None: its lowest and highest value do
@@ -227,8 +219,10 @@ def _shows(x, image, measured): # is that part of the image in the input?
 _SHOWN = 1600 # pixels of the longer side: more than a page shows
 _MOST = 448 # of the shorter side, for a model that says no size: twice what most have learnt from
 
-def _opened(image): # of any kind -> a Pillow image, or (3,h,w) from 0 to 1
-    return pil_image(image) if isinstance(image, (str, Path, Image.Image)) else as_tensor(image)
+def _opened(image, name): # of any kind -> a Pillow image, or (3,h,w) from 0 to 1
+    if isinstance(image, (str, Path)): return pil_image(image)
+    opened = as_tensor(image, name=name)
+    return _pillow(opened) if isinstance(image, Image.Image) else opened.cpu()
 
 def _size_of(image):
     return TF.get_dimensions(image)[:0:-1] # width, height
@@ -248,9 +242,10 @@ class Preparation:
 
     def __call__(self,
         image, # a file, a Pillow image, (3,h,w) from 0 to 1, or (h,w,3) uint8
+        name:str='the image', # in errors
     )->tuple: # (1,c,h,w); (3,H,W) from 0 to 1; left, top, right, bottom, or None: all of it
         "The model's input, the whole image to look at, and the box in it that the input shows"
-        opened = self._limited(_opened(image))
+        opened = self._limited(_opened(image, name))
         x = self.transform(image if self.takes_files else opened)
         measured = self._measure(*_size_of(opened))
         if measured is None or not _shows(x, _pillow(opened), measured):
@@ -264,7 +259,7 @@ class Preparation:
     def _limited(self, opened):
         w, h = _size_of(opened)
         if not self.limit or min(w, h) <= self.limit: return opened
-        warnings.warn(f'an image of {w} x {h} pixels is shrunk to {self.limit} at its shorter side: '
+        warnings.warn(f'an image of {w} x {h} pixels is shrunk to {self.limit} at its short side: '
                       'say size= (what the model has learnt from), or transform=', stacklevel=3)
         return TF.resize(opened, self.limit)
 
@@ -283,7 +278,7 @@ def _in_pixels(box, image): # from 0 to 1 -> pixels; None: all of the image
     is_all = max(abs(left), abs(top), abs(right - w), abs(bottom - h)) < .5
     return None if is_all else (left, top, right, bottom)
 
-# %% ../../nbs/47a_preparation.ipynb #c048
+# %% ../../nbs/47a_preparation.ipynb #c046
 def preparation_for(
     learn, # a model, or a learner
     transform=None, # one's own: an image -> a tensor (c,h,w)
