@@ -79,7 +79,7 @@ def _layers(model, x, adapter): # name -> MapShape
     _check_model(model)
     found, runs = probe(model, x, adapter)
     chosen = {name: layer for name, layer in found.items()
-              if layer.form and (runs[name] == 1 or adapter.call is not None)}
+              if name and layer.form and (runs[name] == 1 or adapter.call is not None)}
     unused = _unused(model, x, adapter, chosen) if any(o.rest for o in chosen.values()) else ()
 
     def note(name):
@@ -151,7 +151,7 @@ def _clear_last(model, x, adapter): # its name; None: in doubt
     shapes, sides = {}, image_of(x).shape[2:]
 
     def note(name, out):
-        shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
+        if name: shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
 
     hear_layers(model, x, adapter, note)
     if any(len(shape) not in (2, len(sides) + 2) for s in shapes.values() for shape in s):
