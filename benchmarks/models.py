@@ -159,10 +159,11 @@ def logits_of(y): return y.logits if hasattr(y, 'logits') else y
 def slow(model, layer, x, target, lay): # the whole graph, by hand
     kept = []
     def keep(m, inp, out):
-        o = first_tensor(out)
+        whole = isinstance(out, torch.Tensor)
+        o = out.clone() if whole else first_tensor(out)
         o.retain_grad()
         kept.append(o)
-        return out
+        return o.clone() if whole else out # a later layer may overwrite it
     with model.get_submodule(layer).register_forward_hook(keep): y = logits_of(model(x.clone().requires_grad_()))
     y[0, target].backward()
     a, g = lay(kept[0].detach()), lay(kept[0].grad)
