@@ -18,7 +18,7 @@ from .modes import eval_mode, this_thread_only
 
 # %% ../../nbs/42d_forms.ipynb #c035
 def map_tensor(out):
-    "Of a layer's output, the first tensor that can be a map: float, and of three dimensions or more"
+    "Of a layer's output, the first tensor that can be a map: float, of three dimensions or more"
     if isinstance(out, Tensor): return out if out.is_floating_point() and out.dim() > 2 else None
     several = out.values() if isinstance(out, Mapping) else out
     if not isinstance(out, (tuple, list, Mapping)): return None
@@ -34,7 +34,8 @@ class Form(NamedTuple):
     name: str # what `reshape=` says for it
     layout: Callable # a tensor -> (b,c,...)
 
-    def __call__(self, out): return self.layout(map_tensor(out))
+    def __call__(self, out):
+        return self.layout(map_tensor(out))
 
 CHANNELS_FIRST = Form('channels first', lambda o: o)
 CHANNELS_LAST = Form('channels last', lambda o: o.movedim(-1, 1))
