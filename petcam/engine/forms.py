@@ -175,8 +175,9 @@ def _least(response): # of the correlations
     return min(r for r, _ in response.sides)
 
 def _answers_elsewhere(response): # the channels agree on other places
-    surely = .7*response.channels**.5
-    return any(sigma < -4 or sigma > surely and r < .25 for r, sigma in response.sides)
+    all_agree = response.channels**.5
+    return any(sigma < -.5*all_agree or sigma > .7*all_agree and r < .25
+               for r, sigma in response.sides)
 
 def _answers_place(response): # does a location answer to the same one of the image?
     least, most = _least(response), max(r for r, _ in response.sides)
@@ -239,10 +240,11 @@ def _layer(out, image, seen, grid, reshape): # of the three images
         if response is None: continue
         responses[form] = response
         if _answers_place(response): found.append(form)
-        if form is CHANNELS_FIRST and found and image.dim() > 3: break # nothing else can be right
+        if form is CHANNELS_FIRST and found and image.dim() > 3: break # nothing else is right
     form = max(found, key=lambda form: _least(responses[form]), default=None)
-    if not found and responses and all(map(_answers_everywhere, responses.values())):
-        form = _evident(out, 3, image.shape[2:], grid, reshape)
+    if not found and (evident := _evident(out, 3, image.shape[2:], grid, reshape)):
+        read = [response for form, response in responses.items() if form.name == evident.name]
+        if read and all(map(_answers_everywhere, read)): form = evident
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
     if form: return Layer(form, *_map_shape(form, out))
     shape = getattr(out if isinstance(out, Tensor) else map_tensor(out), 'shape', ())
