@@ -248,8 +248,9 @@ def _layer(out, image, seen, grid, reshape): # of the three images
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
     if form: return Layer(form, *_map_shape(form, out))
     shape = getattr(out if isinstance(out, Tensor) else map_tensor(out), 'shape', ())
-    same = len(shape) > 0 and shape[0] == 1 # for the three images
-    if same or forms and not responses: return Layer(None, (), reason='does not depend on the image')
+    alike = len(shape) > 0 and shape[0] == 1 # for the three images
+    if alike or forms and not responses:
+        return Layer(None, (), reason='does not depend on the image')
     shape = (shape[0]*len(image)//3, *shape[1:]) if len(shape) else ()
     return Layer(None, (), reason=_wrong(shape, image))
 
