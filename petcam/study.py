@@ -494,7 +494,8 @@ def score_folder(
         q, without = _own_questions(model, prepare, batch, targets, class_names, adapter)
         left_out += without
         if q is None: continue
-        layers = as_list(layers or name_of(model, find_layer(model, None, q.xb, adapter)))
+        last = name_of(model, find_layer(model, None, q.xb, adapter))
+        layers = as_list(layers or last)
         if randomized is None and len(q.xb) > 1: # batch norms need two
             randomized = randomize_weights(model, q.xb, seed, **adapt)
         for layer in layers:
