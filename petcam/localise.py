@@ -52,8 +52,8 @@ def score(
     v = torch.as_tensor(values).double()
     if v.dim() == 2: v = v.mean(1) # each image counts once
     if v.dim() != 1 or not len(v) or v.isnan().any():
-        raise ValueError('values must be (n,) or (n,q), of at least one image and no nan, '
-                         f'got {tuple(v.shape)}')
+        raise ValueError('values must be (n,) or (n,q), of one image or more and '
+                         f'no nan, got {tuple(v.shape)}')
     se = float(v.std(correction=1)/len(v)**.5) if len(v) > 1 else float('nan')
     return Score(float(v.mean()), se, len(v))
 

@@ -419,7 +419,7 @@ def _seen_mask(mask, whole, box, size): # (h,w) -> (size): the part that the mod
     rows = (torch.arange(size[0]) + .5)/size[0]*(bottom - top) + top # of the middles, in the image
     columns = (torch.arange(size[1]) + .5)/size[1]*(right - left) + left
     y, x = (rows*h/H).floor().long(), (columns*w/W).floor().long()
-    known = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w)) # a box may be larger than its image
+    known = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w)) # a box may be the larger one
     return mask[y.clamp(0, h - 1)][:, x.clamp(0, w - 1)] & known
 
 # %% ../nbs/53b_own_masks.ipynb #c008
