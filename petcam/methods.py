@@ -189,19 +189,16 @@ def explain_batch(
     return [Explanation(m, *made, k, v, image, note=note)
             for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
 
-# %% ../nbs/47b_explain.ipynb #c002
-import warnings
+# %% ../nbs/47b_explain.ipynb #c011
 from dataclasses import replace
-from pathlib import Path
-from PIL import Image
 from torch import Tensor, nn
-from .files.images import denormalize, list_images
+from .files.images import denormalize
 from .engine.adapter import Adapter, image_of
 from .engine.explanation import Explanation
-from .engine.layers import find_layer
-from .engine.preparation import class_names_of, model_of, own_view, preparation_for
+from .engine.preparation import (class_names_of, images_in, model_of, own_view,
+                                       preparation_for)
 
-# %% ../nbs/47b_explain.ipynb #c005
+# %% ../nbs/47b_explain.ipynb #c014
 def _is_batch(images, model): # what the model takes as input, as it is?
     if isinstance(images, (tuple, dict)):
         parts = images.values() if isinstance(images, dict) else images
@@ -220,24 +217,13 @@ def _views(x): # (b,c,...) -> an image to look at for each, from 0 to 1
     if x.dim() > 3: return views
     return [o[:, None].expand(-1, max(1, o.shape[1]//8), -1) for o in views] # strips
 
-def _as_list(images): # one image, several of them, or a folder -> a list; are they several?
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
-        folder, (images, broken) = images, list_images(images)
-        if broken:
-            warnings.warn(f'{len(broken)} of {len(images) + len(broken)} images in {folder} cannot '
-                          f'be read: {", ".join(o.name for o in broken[:5])}', stacklevel=3)
-    elif not isinstance(images, (list, tuple)) and getattr(images, 'ndim', 0) < 4:
-        return [images], False
-    if not len(images): raise ValueError('there are no images: give one, or some')
-    return list(images), True
-
 def _one_for_each(target, n): # -> n targets
     if hasattr(target, 'tolist'): target = target.tolist() # of torch or numpy
     targets = list(target) if isinstance(target, (list, tuple, range)) else [target]*n
     if len(targets) == n: return targets
     raise ValueError(f'{len(targets)} targets for {n} images: give one, or one for each')
 
-# %% ../nbs/47b_explain.ipynb #c006
+# %% ../nbs/47b_explain.ipynb #c015
 def explain(
     model, # any `nn.Module`, or a learner
     images, # a file, a Pillow image, (3,h,w) from 0 to 1, (h,w,3) uint8; a folder, a list; a batch
@@ -267,9 +253,9 @@ def explain(
                              'transform=, mean=, std= and size= are for images')
         return explained(layer, images, target, _views(image_of(images)))
     prepare = preparation_for(model, transform, mean, std, size)
-    (images, several), found = _as_list(images), []
+    (images, several), found = images_in(images), []
     for i, (image, k) in enumerate(zip(images, _one_for_each(target, len(images)))):
         x, whole, box = prepare(image, f'image {i + 1}' if several else 'the image')
-        layer = find_layer(net, layer, x, adapter) # if None, for all images that of the first
         found.append(replace(*explained(layer, x, k, [whole]), box=box))
+        if layer is None: layer = found[0].layer # the same for all
     return found if several else found[0]
