@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/31_weights.ipynb #c002
 import hashlib
+import http.client
 import os
 import re
 import warnings
@@ -86,7 +87,8 @@ def check_tensor(
     if t.dtype not in _NUMBERS:
         raise ValueError(f'{source}: {name} is of {t.dtype}; expected ordinary numbers')
     if t.layout != torch.strided or t.is_nested:
-        raise ValueError(f'{source}: {name} is {t.layout}; expected a dense tensor')
+        kind = 'nested' if t.is_nested else t.layout
+        raise ValueError(f'{source}: {name} is {kind}; expected a dense tensor')
     if t.device.type == 'meta':
         raise ValueError(f'{source}: {name} is on the device meta, which holds no numbers')
     stored = t[tuple(slice(0, None if step else 1) for step in t.stride())]
@@ -101,10 +103,10 @@ def _imagenet(arch, kaggle='/kaggle/input'):
     weights = getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
     name = Path(weights.url).name
     attached = [*Path(kaggle).glob(f'*/{name}'), *Path(kaggle).glob(f'datasets/*/*/{name}')]
-    if attached: return torch.load(attached[0], map_location='cpu', weights_only=True)
+    if attached: return read_tensors(attached[0])
     try:
         return weights.get_state_dict(check_hash=True, map_location='cpu')
-    except OSError as e:
+    except (OSError, http.client.HTTPException, RuntimeError) as e: # the last: its hash is wrong
         folder = Path(torch.hub.get_dir())/'checkpoints'
         raise ConnectionError(
             f'the ImageNet weights of {arch} are not on this machine and could not be downloaded '
