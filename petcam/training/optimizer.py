@@ -6,28 +6,13 @@
 __all__ = ['set_rates', 'train_step']
 
 # %% ../../nbs/39_optimizer.ipynb #c014
-import math
-from numbers import Integral, Real
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from ..head import layer_groups
+from .numbers import ALMOST_1, check_number
 from .precision import autocast
 from .weights import check_tensor
-
-# %% ../../nbs/39_optimizer.ipynb #c001
-def check_number(
-    x,
-    name:str, # of it
-    low=0., # inclusive, both
-    high=math.inf, # but not infinity itself
-    whole=False,
-):
-    "Refuse what is not a finite number from `low` to `high`; returns it"
-    kind, words = (Integral, 'a whole number') if whole else (Real, 'a number')
-    if isinstance(x, kind) and low <= x <= high and x < math.inf: return x
-    ends = f'from {low:g} to {high:g}' if high < math.inf else f'of at least {low:g}'
-    raise ValueError(f'{name} is {x!r}; expected {words} {ends}')
 
 # %% ../../nbs/39_optimizer.ipynb #c017
 def _param_groups(model, decay_all):
@@ -60,7 +45,7 @@ def set_rates(
     wd:float,
 ):
     "Set the learning rate of each layer group, and the momentum and weight decay of all"
-    check_number(mom, 'mom', 0, 1)
+    check_number(mom, 'mom', 0, ALMOST_1)
     check_number(wd, 'wd')
     layers = [group.get('layer', i) for i, group in enumerate(opt.param_groups)]
     if len(lrs) <= max(layers):
@@ -93,7 +78,7 @@ def train_step(
 def _rates(lr, betas, weight_decay, **others): # what we take over of a group of parameters
     check_number(lr, 'lr')
     for beta in betas:
-        check_number(beta, 'beta', 0, 1)
+        check_number(beta, 'beta', 0, ALMOST_1)
     check_number(weight_decay, 'weight_decay')
     return dict(lr=lr, betas=tuple(betas), weight_decay=weight_decay)
 

@@ -51,7 +51,7 @@ def _check_seal(path):
 
 # %% ../../nbs/31_weights.ipynb #c004
 def _unreadable(path, e): # what `torch.load` did not like
-    if found := re.search(r'GLOBAL (\S+)|TorchScript', str(e)):
+    if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
         return (f'{path} holds Python objects ({found[1] or found[0]}), which may run any program; '
                 'expected tensors only: torch.save(model.state_dict(), ...)')
     reason = str(e) if isinstance(e, ValueError) else type(e).__name__
@@ -59,7 +59,9 @@ def _unreadable(path, e): # what `torch.load` did not like
 
 def read_tensors(path:str|Path)->dict:
     "What a file of weights holds: tensors, numbers and names only, never a program"
-    if not Path(path).is_file(): raise FileNotFoundError(f'{path} does not exist')
+    if not Path(path).is_file():
+        what = 'is not a regular file' if Path(path).exists() else 'does not exist'
+        raise FileNotFoundError(f'{path} {what}')
     try:
         _check_seal(path)
         with warnings.catch_warnings():
