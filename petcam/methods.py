@@ -8,15 +8,17 @@ __all__ = ['METHODS', 'CLASS_AGNOSTIC', 'CLASS_DISCRIMINATIVE', 'mean_activation
            'score_cam', 'explain']
 
 # %% ../nbs/08b_methods.ipynb #c002
+import math
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .engine.backward import activation, activation_and_gradient, check_finite
+from .engine.adapter import Adapter, image_of, repeat_item, with_image
+from .engine.backward import activation, check_finite, gradient_and_notes
 from .engine.explanation import Explanation
 from .engine.layers import find_layer, name_of
 from .engine.modes import eval_mode
 from .engine.lookup import index_of
-from .engine.targets import target_classes, verdict
+from .engine.targets import check_logits, target_classes, target_scores, verdict
 from .heatmap import upsample
 
 # %% ../nbs/08b_methods.ipynb #c011
@@ -65,13 +67,17 @@ def find_method(method): # a name, or a function (activation, gradient) -> map
     return list(METHODS.values())[index_of(method, METHODS, 'method')]
 
 # %% ../nbs/08b_methods.ipynb #c049
+def _as_grid(o): # (b,c,n) -> (b,c,1,n), (b,c,d,h,w) -> (b,c,d*h,w), for the formulas
+    return o.reshape(*o.shape[:2], math.prod(o.shape[2:-1]), o.shape[-1])
+
 def apply_method(method, a, g): # (b,c,h,w) both -> (b,h,w), or (b,...,h,w)
     "The map of a method, given by name or as a function: in 32 bits, and checked"
     with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
-        m = find_method(method)(a, g)
-    b, _, h, w = a.shape
+        m = find_method(method)(_as_grid(a), None if g is None else _as_grid(g))
+    b, _, h, w = _as_grid(a).shape
     got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
-    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w): return check_finite(m)
+    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w):
+        return check_finite(m).reshape(*got[:-2], *a.shape[2:])
     raise ValueError(f'method must give (b,h,w), here {(b, h, w)}, and gives {got}')
 
 # %% ../nbs/08b_methods.ipynb #c039
@@ -79,43 +85,49 @@ def maps_of(
     model:nn.Module, layer, x:Tensor, target=None, # as for `grad_cam`
     methods=None, # names among METHODS; None: all of them
     class_names=None,
+    **adapt, # the keywords of `Adapter`
 )->dict[str,Tensor]: # method -> (b,h,w)
     "The maps of several methods from one forward pass and one backward pass"
     methods = [methods] if isinstance(methods, str) else list(methods or METHODS)
     formulas = {m: find_method(m) for m in methods}
-    a, g, _ = _activation_and_gradient(model, layer, x, target, class_names, methods)
+    a, g, *_ = activation_and_gradient_for(methods, model, layer, x, target,
+                                           class_names, Adapter(**adapt))
     return {m: apply_method(formula, a, g) for m, formula in formulas.items()}
 
-def _activation_and_gradient(model, layer, x, target, class_names, methods):
-    if set(methods) <= set(CLASS_AGNOSTIC): # need no gradient
-        a, y = activation(model, layer, x)
-        return a, None, y
-    return activation_and_gradient(model, layer, x, target, class_names)
+# %% ../nbs/08b_methods.ipynb #c051
+def activation_and_gradient_for(methods, model, layer, x, target, class_names, adapter):
+    "As `gradient_and_notes`, but without a gradient where all of the methods need none"
+    if not set(methods) <= set(CLASS_AGNOSTIC):
+        return gradient_and_notes(model, layer, x, target, class_names, adapter)
+    a, y = activation(model, layer, x, **vars(adapter))
+    if target is not None: target_scores(y, target, len(a), class_names) # must exist
+    return a, None, y, ['']*len(a)
 
 # %% ../nbs/08b_methods.ipynb #c030
 def class_activation_map(
     model:nn.Module, layer, x:Tensor,
     target=None, # a class, or one for each image
-    class_names=None,
+    class_names=None, **adapt,
 )->Tensor: # (b,h,w), signed
     "Each channel weighted by the last linear layer (CAM, arXiv 1512.04150)"
-    a, y = activation(model, layer, x)
+    a, y = activation(model, layer, x, **adapt)
+    y = check_logits(y)
     ks = target_classes(y, target, class_names)
-    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
     with torch.autocast(a.device.type, enabled=False):
-        if linears and _gives_scores(linears[-1], a, y):
-            weight = linears[-1].weight.detach().to(a)
-            return torch.einsum('bc,bcij->bij', weight[ks], a)
+        for linear in reversed([m for m in model.modules() if isinstance(m, _LINEAR)]):
+            weight = linear.weight.detach().to(a).flatten(1) # of a 1x1 convolution, too
+            if _gives_scores(weight, linear.bias, a, y):
+                return torch.einsum('bc,bc...->b...', weight[ks], a)
     has = type(model).__name__
     raise ValueError('CAM needs average pooling and one linear layer '
                      f'behind {layer!r}, and {has} has something else there')
 
-def _gives_scores(linear, a, y):
-    shape = linear.in_features, linear.out_features
-    if shape != (a.shape[1], y.shape[1]): return False
-    weight, bias = linear.weight.detach().to(a), linear.bias
+_LINEAR = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
+
+def _gives_scores(weight, bias, a, y): # is y = weight @ mean of a + bias?
+    if weight.shape != (y.shape[1], a.shape[1]): return False
     if bias is not None: bias = bias.detach().to(a)
-    scores = F.linear(a.mean((2, 3)), weight, bias)
+    scores = F.linear(a.flatten(2).mean(2), weight, bias)
     near = max(1e-3, 4*torch.finfo(y.dtype).eps) # 16 bits are coarse
     return torch.allclose(scores, y.to(a), rtol=near, atol=near)
 
@@ -124,40 +136,66 @@ def score_cam(
     model:nn.Module, layer, x:Tensor,
     target=None, # a class, or one for each image
     bs=32, # masks in a batch
-    class_names=None,
+    class_names=None, **adapt,
 )->Tensor: # (b,h,w)
     "Each channel weighted by the score behind its mask (Score-CAM, arXiv 1910.01279)"
-    a, y = activation(model, layer, x)
-    low, high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
+    a, y = activation(model, layer, x, **adapt)
+    sides = list(range(2, a.dim()))
+    low, high = a.amin(sides, keepdim=True), a.amax(sides, keepdim=True)
     masks = (a - low)/(high - low).clamp(min=1e-12) # from 0 to 1
     scores = torch.empty(a.shape[:2], dtype=a.dtype, device=a.device)
     with eval_mode(model), torch.no_grad():
         for i, k in enumerate(target_classes(y, target, class_names)):
-            large = upsample(masks[i], x.shape[2:])[:, None].to(x.dtype) # (c,1,H,W)
-            scores[i] = torch.cat([model(x[i]*o)[:, k] for o in large.split(bs)])
+            parts = [_behind_masks(model, x, i, o, adapt) for o in masks[i].split(bs)]
+            scores[i] = torch.cat(parts)[:, k]
     with torch.autocast(a.device.type, enabled=False):
-        return torch.einsum('bc,bcij->bij', scores.softmax(1), a)
+        return torch.einsum('bc,bc...->b...', scores.softmax(1), a)
+
+def _behind_masks(model, x, i, masks, adapt): # (n,h,w) -> the scores (n,k) of image i
+    image = image_of(x)
+    if masks.dim() + 1 != image.dim():
+        raise ValueError(f'Score-CAM needs maps with the sides of its images, got '
+                         f'{tuple(masks.shape[1:])} for {tuple(image.shape[2:])}')
+    large = upsample(masks, image.shape[2:])[:, None].to(image) # (n,1,H,W)
+    masked = with_image(repeat_item(x, i, len(masks)), image[i]*large)
+    return check_logits(Adapter(**adapt).run(model, masked))
 
 # %% ../nbs/08b_methods.ipynb #c044
-def explain(
+def explain_batch(
     model:nn.Module,
     layer, # a module or its name; None: the last that gives a map
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     target=None, # as for `grad_cam`
     method='Grad-CAM', # a name among METHODS, or a function (a, g) -> map
     class_names=None,
     images=None, # what to show for each of `x`, such as (3,H,W) tensors from 0 to 1
+    activation=None, # how the scores are read, as for `verdict`
+    adapter=Adapter(),
 )->list[Explanation]: # one for each image
     "The map of each image, with what it is a map of and whether the model believes it"
-    found, formula = find_layer(model, layer, x), find_method(method)
-    a, g, y = _activation_and_gradient(model, found, x, target, class_names, [method])
-    maps = apply_method(formula, a, g)
-    images = [None]*len(x) if images is None else list(images)
-    if len(images) != len(x):
-        raise ValueError(f'{len(images)} images to show for {len(x)}')
-    ks = verdicts = [None]*len(x)
+    found, formula = find_layer(model, layer, x, adapter), find_method(method)
+    a, g, y, notes = activation_and_gradient_for([method], model, found, x, target,
+                                                 class_names, adapter)
+    maps, b = apply_method(formula, a, g), len(a)
+    images = [None]*b if images is None else list(images)
+    if len(images) != b: raise ValueError(f'{len(images)} images to show for {b}')
+    ks = verdicts = [None]*b
     if not callable(target):
         ks = target_classes(y, target, class_names)
-        verdicts = [verdict(yi, k, class_names) for yi, k in zip(y, ks)]
+        verdicts = [verdict(yi, k, class_names, activation)
+                    for yi, k in zip(check_logits(y), ks)]
     made = getattr(method, '__name__', method), name_of(model, found)
-    return [Explanation(m, *made, *o) for m, *o in zip(maps, ks, verdicts, images)]
+    return [Explanation(m, *made, k, v, image, **_note(note))
+            for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
+
+# %% ../nbs/08b_methods.ipynb #c990
+def explain(
+    model, layer, x, target=None, method='Grad-CAM', class_names=None, images=None,
+    activation=None, **adapt,
+):
+    "Until the one call is here"
+    return explain_batch(model, layer, x, target, method, class_names, images,
+                         activation, Adapter(**adapt))
+
+def _note(note):
+    return dict(note=note) if 'note' in Explanation.__dataclass_fields__ else {}
