@@ -204,6 +204,15 @@ def test_the_image_of_two_animals_is_shown(few_pets):
     image, *_, source = two_animals(get_data(64, 8, path=few_pets, workers=0))
     assert image.size == (90, 60) and image.getpixel((5, 5)) == (10, 200, 30) and source == 'catdogTogether.png'
 
+def test_an_image_that_breaks_while_we_train_is_left_out(few_pets, tmp_path):
+    data = get_data(64, 8, path=few_pets, workers=0)
+    learn = Learner(data, small(2), tmp_path, dict(arch='small'))
+    *_, losses = learn.predictions()
+    broken = data.valid_ds.files[int(losses.argmax())]
+    broken.write_bytes(broken.read_bytes()[:300])
+    html = write_report(tmp_path/'report.html', learn, RUNS, []).read_text(encoding='utf-8')
+    assert broken.name not in html and broken.stem not in html and '_1' in html
+
 LATIN = '''
 import os, sys
 from petcam.data import get_data
