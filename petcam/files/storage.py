@@ -111,15 +111,17 @@ def image_mark(): # -> the argument `exif=` of Pillow's `save`
     return exif
 
 def is_ours(path:Path)->bool:
-    "Has petcam written this file, or is it empty?"
+    "Does this file carry the mark?"
     path = Path(path)
-    if not path.stat().st_size: return True
+    if path.is_symlink() or not path.is_file() or not path.stat().st_size: return False
     with open(path, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(_SIGNS.get(path.suffix.lower(), MARK.encode())) >= 0
 
-def _is_kept(path): # would it be a loss?
+def _would_be_lost(path):
+    if not os.path.lexists(path): return False
+    if not path.is_symlink() and not path.stat().st_size: return False
     try:
-        return path.is_symlink() or path.exists() and not is_ours(path)
+        return not is_ours(path)
     except OSError: # it cannot be read
         return True
 
@@ -136,7 +138,7 @@ def check_output(
     if path.exists() and not path.is_file():
         raise ValueError(f'{path} is a {"folder" if path.is_dir() else "device"}; '
                          'expected the name of a file')
-    if not force and _is_kept(path):
+    if not force and _would_be_lost(path):
         what = f'is a link to {os.readlink(path)}' if path.is_symlink() else 'is there already'
         raise ValueError(f'{path} {what}, and petcam has not written it; '
                          'take another name, or --force to replace it')
