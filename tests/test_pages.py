@@ -1,5 +1,5 @@
 """Pages under hostile names, in a real browser; and a report that is tried before the training and written again after it."""
-import base64, hashlib, json, os, re, shutil, subprocess, sys
+import base64, hashlib, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest, torch
 from markupsafe import Markup
@@ -10,7 +10,7 @@ from petcam.engine.names import clean_name, figure_name, file_name
 from petcam.explore import explorer_html
 from petcam.onecycle import Learner, cnn_learner
 from petcam.report import ReportError, Run, check_report, rewrite_report, two_animals, write_report
-from petcam.study import Row, Study, single_images, study_html
+from petcam.study import Row, Study, study_html
 from petcam.web.page import page, render
 
 EVIL = ['<img src=x onerror=alert(1)>', '"\' onload=alert(2) x="', '<script>alert(3)<', 'a$\\foo$b', '{{ 7*7 }}', '\x1b[31mred', '\u202egnp', os.fsdecode(b'caf\xe9')]
