@@ -49,7 +49,7 @@ def _per_channel(text): # one number, or one for each channel
 def _names(text):
     return [o.strip() for o in text.split(',') if o.strip()]
 
-def _check_writable(folder): # it is made and tried; if it is new it goes again, and comes with its files
+def _check_writable(folder): # it is made and tried; a new one goes again until there is a file
     try:
         with folder_made(folder), temporary_beside(Path(folder)/'tried'):
             pass
@@ -357,7 +357,7 @@ def _localise_options(add):
         help='what `petcam run` has trained (default: %(default)s)')
     add('--data', metavar='PATH',
         help='a folder of images with trimaps (default: what `petcam data` finds)')
-    add('--n', type=_whole(2, 10**9), metavar='N',
+    add('--n', type=_whole(1, 10**9), metavar='N',
         help='so many images, at random (default: all with a trimap)')
     add('--split', default='all', choices=['all', 'valid'],
         help='valid: only those that the network was not trained on (default: %(default)s)')
