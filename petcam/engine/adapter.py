@@ -6,7 +6,7 @@
 __all__ = ['image_of', 'with_image', 'Adapter']
 
 # %% ../../nbs/42c_adapter.ipynb #c002
-import inspect
+import copy, inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,19 +32,35 @@ def with_image(x, image:Tensor): # (b,c,...)
     if isinstance(x, Mapping): return {k: image if o is old else o for k, o in x.items()}
     return tuple(image if o is old else o for o in x) if isinstance(x, tuple) else image
 
+# %% ../../nbs/42c_adapter.ipynb #c019
+def repeat_item(x, i:int, n:int):
+    "Of a model's inputs those of image `i`, `n` times"
+    b = len(image_of(x))
+
+    def repeat(t):
+        is_batch = isinstance(t, Tensor) and t.dim() and len(t) == b
+        return t[i:i+1].expand(n, *t.shape[1:]) if is_batch else t
+
+    if isinstance(x, Mapping): return {k: repeat(t) for k, t in x.items()}
+    return tuple(map(repeat, x)) if isinstance(x, tuple) else repeat(x)
+
 # %% ../../nbs/42c_adapter.ipynb #c010
 def each_tensor(f, o):
     "`o` with f(t) in place of each tensor t in it: in a tuple, a list or a dict, or a mix of them"
     if isinstance(o, Tensor): return f(o)
-    if isinstance(o, Mapping): return type(o)(**{k: each_tensor(f, v) for k, v in o.items()})
+    if isinstance(o, dict):
+        made = copy.copy(o) # Hugging Face's outputs are dictionaries of their own kind
+        for k, v in o.items():
+            made[k] = each_tensor(f, v)
+        return made
     if not isinstance(o, (tuple, list)): return o
     parts = [each_tensor(f, v) for v in o]
     return type(o)(*parts) if hasattr(o, '_fields') else type(o)(parts) # a namedtuple's own way
 
 def _described(x):
-    if isinstance(x, Mapping): return f'a {type(x).__name__} of {", ".join(map(str, x)) or "nothing"}'
-    if isinstance(x, (tuple, list)):
-        return f'a {type(x).__name__} of {", ".join(map(_described, x)) or "nothing"}'
+    if isinstance(x, (tuple, list, Mapping)):
+        parts = map(str, x) if isinstance(x, Mapping) else map(_described, x)
+        return f'a {type(x).__name__} of {", ".join(parts) or "nothing"}'
     if not hasattr(x, 'shape'): return type(x).__name__
     return f'{tuple(x.shape)} {str(x.dtype).removeprefix("torch.")}'
 
@@ -52,7 +68,7 @@ def _described(x):
 def _advice(x): # for what is no batch
     if not isinstance(x, Tensor):
         return 'torch.from_numpy makes a tensor of an array' if hasattr(x, 'shape') else ''
-    if not x.is_floating_point(): return 'pixels become floats by x.float()/255, and are normalised'
+    if not x.is_floating_point(): return 'x.float()/255 makes floats of pixels; then normalise them'
     if x.dim() == 2: return 'one grey image needs x[None, None]'
     return 'one image needs x[None]' if x.dim() < 4 else ''
 
@@ -106,14 +122,13 @@ def _called(model, given): # a tuple is spread, a dict is keywords
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, AssertionError) as e:
+        cause = _cause(model, given) or str(e).strip().split('\n')[0]
         raise ValueError(f'{type(model).__name__} does not take x, {_described(given)}: '
-                         f'{_cause(model, given) or _first_line(e)}') from e
+                         f'{cause}') from e
     except TypeError as e:
         if (wrong := _wrong_arguments(model, args, keywords)) is None: raise
         raise TypeError(f'{type(model).__name__} does not take x, {_described(given)}, '
                         f'as its arguments: {wrong}') from e
-
-def _first_line(e): return str(e).strip().split('\n')[0]
 
 def _wrong_arguments(model, args, keywords): # in Python's words; None: they fit
     try:

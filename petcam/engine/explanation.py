@@ -10,6 +10,7 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
+import torch
 from torch import Tensor
 from ..files.storage import atomic_write
 from .targets import Verdict
@@ -69,8 +70,8 @@ class Explanation:
     target:int|None = None     # the target class; None: a function of the output
     verdict:Verdict|None = None  # what the model predicts for that class
     image:Tensor|None = None   # (3,H,W) from 0 to 1, or whatever `heatmap.overlay` takes
-    box:tuple|None = None      # left, top, right, bottom of what the model saw; None: all
     note:str = ''              # why there is nothing to see, where the gradient is zero
+    box:tuple|None = None      # left, top, right, bottom of what the model saw; None: all
 
     @property
     def words(self)->str:

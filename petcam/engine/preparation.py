@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Recipe', 'model_of', 'class_names_of', 'own_view', 'Preparation', 'preparation_for']
 
-# %% ../../nbs/47a_preparation.ipynb #c028
+# %% ../../nbs/47a_preparation.ipynb #c002
 import math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, pil_image
 
-# %% ../../nbs/47a_preparation.ipynb #c030
+# %% ../../nbs/47a_preparation.ipynb #c004
 def _numbers(values, name): # one or several -> a tuple
     values = (values,) if isinstance(values, (int, float)) else tuple(map(float, values))
     lowest = 0 if name == 'std' else -math.inf
@@ -59,7 +59,7 @@ class Recipe:
         else: new = [round(o/min(ratios)) for o in old]
         return TF.resize(image, new, InterpolationMode(self.interpolation))
 
-# %% ../../nbs/47a_preparation.ipynb #c034
+# %% ../../nbs/47a_preparation.ipynb #c008
 def model_of(learn)->nn.Module:
     "The model of a learner; a model stands for itself"
     model = learn if isinstance(learn, nn.Module) else getattr(learn, 'model', None)
@@ -108,7 +108,7 @@ def _recipe_for(model, mean, std, size):
     if std is not None: known['std'] = _numbers(std, 'std')
     return Recipe(**known)
 
-# %% ../../nbs/47a_preparation.ipynb #c038
+# %% ../../nbs/47a_preparation.ipynb #c012
 def _as_batch(out): # what a transform has output -> (1,c,h,w)
     if isinstance(out, Mapping): out = out['pixel_values']
     if isinstance(out, (list, tuple)) and len(out) == 1: out = out[0]
@@ -137,12 +137,12 @@ def _one_s_own(transform): # a function: a Pillow image or (3,h,w) -> (1,c,h,w)
                              f'a tensor (3,h,w) from 0 to 1 ({reasons[1]})') from of_pillow
     return prepare
 
-# %% ../../nbs/47a_preparation.ipynb #c041
+# %% ../../nbs/47a_preparation.ipynb #c015
 @dataclass(frozen=True)
 class _Measured:
     "What a transform makes of images of one size"
-    low:Tensor # (1,c,1,1), of black
-    high:Tensor # (1,c,1,1), of white
+    low:Tensor # (c,1,1), of black
+    high:Tensor # (c,1,1), of white
     inside:tuple # top, bottom, left, right of the image in the input, in the input's pixels
     box:tuple # left, top, right, bottom of the input in the image, from 0 to 1
 
@@ -172,39 +172,39 @@ def _edges(positions, n, first, size): # (rows,m) of m of n pixels -> both ends,
 def _measure(transform, w, h): # -> _Measured; None: the input is no upright box of the image
     x, y = torch.linspace(0, 1, w).expand(h, w), torch.linspace(0, 1, h)[:, None].expand(h, w)
     ramps = torch.zeros(h, w), torch.ones(h, w), y, x, x
-    made = [transform(_ramp(o)).detach().cpu().double() for o in ramps]
+    made = [transform(_ramp(o))[0].detach().cpu().double() for o in ramps]
     black, white, down, across, again = made
     if not all(o.shape == black.shape for o in made) or not again.equal(across): return None
-    contrast = (white - black).abs().mean(1)[0]
+    contrast = (white - black).abs().mean(0)
     seen = contrast > contrast.max()/2
     rows, columns = _span(seen.any(1)), _span(seen.any(0))
     if not rows or not columns: return None
     part = (..., slice(*rows), slice(*columns))
     if not seen[part].all(): return None
-    low, high = (o[part].flatten(2).median(2).values[..., None, None] for o in (black, white))
-    x, y = (((o - low)/(high - low))[part].mean(1)[0] for o in (across, down))
+    low, high = (o[part].flatten(1).median(1).values[:, None, None] for o in (black, white))
+    x, y = (((o - low)/(high - low))[part].mean(0) for o in (across, down))
     sides = _edges(x, seen.shape[1], columns[0], w), _edges(y.T, seen.shape[0], rows[0], h)
     if None in sides: return None
     (left, right), (top, bottom) = sides
     return _Measured(low, high, rows + columns, (left, top, right, bottom))
 
-# %% ../../nbs/47a_preparation.ipynb #c044
+# %% ../../nbs/47a_preparation.ipynb #c018
 def own_view(
-    x:Tensor, # (1,c,h,w), what a model takes as input
+    x:Tensor, # (c,...), one item of what a model takes as input
     low=None, high=None, # what black and white become; None: its lowest and highest value do
-)->Tensor: # (3,h,w), from 0 to 1
+)->Tensor: # (3,...), from 0 to 1
     "An input of a model as an image to look at"
     x = x.detach().cpu().double()
     if low is None: low, high = x.amin(), x.amax()
-    x = ((x - low)/(high - low).clamp(min=1e-12)).clamp(0, 1)[0].float()
-    return x if len(x) == 3 else x.mean(0).expand(3, -1, -1)
+    x = ((x - low)/(high - low).clamp(min=1e-12)).clamp(0, 1).float()
+    return x if len(x) == 3 else x.mean(0).expand(3, *x.shape[1:])
 
 def _shrunk_to_grey(image, box): # Pillow image -> (16,16)
     small = image.convert('L').resize((16, 16), Image.Resampling.BOX, box)
     return torch.from_numpy(np.array(small)).double()
 
 def _shows(x, image, measured): # is that part of the image in the input?
-    view = own_view(x, measured.low, measured.high)
+    view = own_view(x[0], measured.low, measured.high)
     (h, w), (top, bottom, left, right) = view.shape[1:], measured.inside
     x0, y0, x1, y1 = measured.box
     ends = [x0 + (x1 - x0)*left/w, y0 + (y1 - y0)*top/h,
@@ -251,8 +251,8 @@ class Preparation:
         if measured is None or not _shows(x, _pillow(opened), measured):
             warnings.warn('it cannot be told which part of an image this transform keeps (is it '
                           "random, or does it warp?): maps are drawn on the model's own input",
-                          stacklevel=2)
-            return x.to(self.like), own_view(x), None
+                          stacklevel=3)
+            return x.to(self.like), own_view(x[0]), None
         whole = _at_most(opened, _SHOWN)
         return x.to(self.like), whole, _in_pixels(measured.box, whole)
 
@@ -278,7 +278,7 @@ def _in_pixels(box, image): # from 0 to 1 -> pixels; None: all of the image
     is_all = max(abs(left), abs(top), abs(right - w), abs(bottom - h)) < .5
     return None if is_all else (left, top, right, bottom)
 
-# %% ../../nbs/47a_preparation.ipynb #c046
+# %% ../../nbs/47a_preparation.ipynb #c020
 def preparation_for(
     learn, # a model, or a learner
     transform=None, # one's own: an image -> a tensor (c,h,w)

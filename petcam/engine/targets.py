@@ -22,8 +22,8 @@ def check_logits(y)->Tensor: # (b,k)
     got = f'{tuple(y.shape)}' if isinstance(y, Tensor) else type(y).__name__
     advice = {1: 'lambda y: y[:, None]', 3: 'lambda y: y[:, 0]', 4: 'lambda y: y.mean((2, 3))'}
     how = advice.get(getattr(y, 'ndim', 0), "the key of the output's logits")
-    raise ValueError(f'expected logits (b,k) from the model, got {got}: say where they are, such as '
-                     f'logits={how}, or give a function of the output as target')
+    raise ValueError(f'expected logits (b,k) from the model, got {got}: say where they are, '
+                     f'such as logits={how}, or give a function of the output as target')
 
 def as_list(o)->list:
     "One thing, or several, as a list; a name and a model (which may be iterable) are one"
