@@ -114,7 +114,7 @@ def _saturated(y): # are these probabilities, and some of them exactly 1?
 
 def _why_zero(model, name, raw, y, x, adapter): # `raw`: the gradient before it is laid out
     if raw.any():
-        earlier = name_of(model, find_layer(model, None, x))
+        earlier = name_of(model, find_layer(model, None, x, adapter))
         take = 'an earlier layer' if earlier == name else f'layer {earlier!r}'
         return f'behind it only what is no place in the image counts, a class token: take {take}'
     if _saturated(y):
@@ -154,7 +154,7 @@ def activation(
 )->tuple[Tensor,Tensor]: # (b,c,h',w'), at least float32; the model's output
     "What `layer` outputs; there need be no gradient"
     adapter = Adapter(**adapt)
-    found = find_layer(model, layer, x)
+    found = find_layer(model, layer, x, adapter)
     with _ready(model, x) as x, torch.no_grad(), _watch(found) as kept:
         y = adapter.run(model, x)
         (raw, layout), = _raw_and_layouts(model, [found], [kept], x, adapter)
@@ -173,7 +173,7 @@ def activation_and_gradient(
 
 def gradient_and_notes(model, layer, x, target, class_names, adapter):
     "As `activation_and_gradient`; and for each image '', or why its gradient is zero everywhere"
-    found = find_layer(model, layer, x)
+    found = find_layer(model, layer, x, adapter)
     with (_ready(model, x) as x, graph_from([found]),
           _watch(found, cut=adapter.call is None) as kept):
         y = adapter.run(model, x)
@@ -243,7 +243,7 @@ def class_gradients(
     adapter=Adapter(),
 ): # the layers' outputs (b,c,h,w); an iterator over their gradients (n,b,c,h,w), of n classes each
     "From one forward pass, the gradients of many classes with respect to several layers"
-    found = [find_layer(model, layer, x) for layer in layers]
+    found = [find_layer(model, layer, x, adapter) for layer in layers]
     with (_ready(model, x) as x, _plain_batch_norms(model), graph_from(found),
           ExitStack() as watching):
         kept = [watching.enter_context(_watch(layer, cut=False)) for layer in found]
