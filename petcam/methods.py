@@ -186,19 +186,17 @@ def explain_batch(
     return [Explanation(m, *made, k, v, image, note=note)
             for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
 
-# %% ../nbs/47b_explain.ipynb #c002
+# %% ../nbs/47b_explain.ipynb #c011
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from PIL import Image
 from torch import Tensor, nn
 from .files.images import denormalize, list_images
 from .engine.adapter import Adapter, image_of
 from .engine.explanation import Explanation
-from .engine.layers import find_layer
 from .engine.preparation import class_names_of, model_of, own_view, preparation_for
 
-# %% ../nbs/47b_explain.ipynb #c005
+# %% ../nbs/47b_explain.ipynb #c014
 def _is_batch(images, model): # what the model takes as input, as it is?
     if isinstance(images, (tuple, dict)):
         parts = images.values() if isinstance(images, dict) else images
@@ -234,7 +232,7 @@ def _one_for_each(target, n): # -> n targets
     if len(targets) == n: return targets
     raise ValueError(f'{len(targets)} targets for {n} images: give one, or one for each')
 
-# %% ../nbs/47b_explain.ipynb #c006
+# %% ../nbs/47b_explain.ipynb #c015
 def explain(
     model, # any `nn.Module`, or a learner
     images, # a file, a Pillow image, (3,h,w) from 0 to 1, (h,w,3) uint8; a folder, a list; a batch
@@ -267,6 +265,6 @@ def explain(
     (images, several), found = _as_list(images), []
     for i, (image, k) in enumerate(zip(images, _one_for_each(target, len(images)))):
         x, whole, box = prepare(image, f'image {i + 1}' if several else 'the image')
-        layer = find_layer(net, layer, x, adapter) # if None, for all images that of the first
         found.append(replace(*explained(layer, x, k, [whole]), box=box))
+        if layer is None: layer = found[0].layer # the same for all
     return found if several else found[0]
