@@ -58,18 +58,18 @@ class _Hold:
         if _is_held(frame): _waiting.append((self.handler, number))
         else: self.handler(number, frame)
 
-def _take_over(): # the signals -> signal -> the handler that it had
+def _take_over(): # the signals that would raise an error here -> signal -> our handler
     if threading.current_thread() is not threading.main_thread(): return {}
     found = {number: signal.getsignal(number) for number in _SIGNALS}
-    found = {number: handler for number, handler in found.items()
-             if callable(handler) and not isinstance(handler, _Hold)}
-    for number, handler in found.items():
-        signal.signal(number, _Hold(handler))
-    return found
+    ours = {number: _Hold(handler) for number, handler in found.items()
+            if callable(handler) and not isinstance(handler, _Hold)}
+    for number, hold in ours.items():
+        signal.signal(number, hold)
+    return ours
 
-def _give_back(found): # unless somebody else has set another handler since
-    for number, handler in found.items():
-        if isinstance(signal.getsignal(number), _Hold): signal.signal(number, handler)
+def _give_back(ours): # unless somebody has set another handler since
+    for number, hold in ours.items():
+        if signal.getsignal(number) is hold: signal.signal(number, hold.handler)
 
 def deliver():
     "What has waited happens now: a good place to be interrupted"
@@ -83,11 +83,11 @@ def held(f):
     "The same function; Ctrl-C waits until it has returned"
     @wraps(f)
     def run(*args, **kwargs):
-        found = _take_over()
+        ours = _take_over()
         try:
             return f(*args, **kwargs)
         finally:
-            _give_back(found)
+            _give_back(ours)
             if not _is_held(sys._getframe(1)): deliver()
     _HELD.add(run.__code__)
     return run
