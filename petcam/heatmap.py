@@ -24,15 +24,16 @@ def mean_activation(
 
 # %% ../nbs/07_heatmap.ipynb #c025
 def upsample(
-    map:Tensor, # (...,h,w)
-    size, # (H,W), or one number for a square
+    map:Tensor, # (...,h,w); of a signal (...,n), of a volume (...,d,h,w)
+    size, # (H,W), or one number for a square; (N,) or (D,H,W)
 )->Tensor: # (...,H,W)
     "Upsample a map to `size`, bilinear; the middle of each location stays in place"
     size = (size, size) if isinstance(size, int) else tuple(size)
-    m = torch.as_tensor(map).detach().float()
-    m4 = m.reshape(-1, 1, *m.shape[-2:])
-    up = F.interpolate(m4, size=size, mode='bilinear', align_corners=False)
-    return up.reshape(*m.shape[:-2], *size)
+    n, m = len(size), torch.as_tensor(map).detach().float()
+    mode = {1: 'linear', 2: 'bilinear', 3: 'trilinear'}[n]
+    alone = m.reshape(-1, 1, *m.shape[-n:])
+    up = F.interpolate(alone, size=size, mode=mode, align_corners=False)
+    return up.reshape(*m.shape[:-n], *size)
 
 # %% ../nbs/07_heatmap.ipynb #c036
 def _pixels(image): # a tensor, an array or a Pillow image -> (h,w,3) floats in [0,1]

@@ -10,6 +10,7 @@ import copy
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
+from .engine.adapter import Adapter
 from .engine.scoring import match_masks, refit_batch_norms, reset_weights
 
 # %% ../nbs/10_localise.ipynb #c013
@@ -69,6 +70,7 @@ def randomize_weights(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), at least two images, for the statistics of the batch norms
     seed:int=0,
+    **adapt, # the keywords of `Adapter`
 )->nn.Module: # a copy in eval mode; `model` stays as it is
     "The same network with all its weights drawn anew"
     randomized = copy.deepcopy(model).eval()
@@ -76,5 +78,5 @@ def randomize_weights(
         torch.manual_seed(seed)
         for module in randomized.modules():
             reset_weights(module)
-        refit_batch_norms(randomized, x)
+        refit_batch_norms(randomized, x, Adapter(**adapt))
     return randomized

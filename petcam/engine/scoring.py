@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn, Tensor
-from .targets import target_classes, probabilities
+from .adapter import Adapter, check_batch, image_of, with_image
+from .targets import check_logits, target_classes, probabilities
 from ..heatmap import as_mask, upsample
-from .layers import check_batch
 from .modes import eval_mode
 
 # %% ../../nbs/46_scoring.ipynb #c005
@@ -100,53 +100,63 @@ def _gaussian_rows(n, width, like): # (n,n): each row averages its neighbours
     weights = torch.exp(-.5*(pixels[:, None] - pixels)**2/(width*n)**2)
     return weights/weights.sum(1, keepdim=True)
 
-def _blurred(x, width=.05): # by a Gaussian of this fraction of the side
-    h, w = x.shape[2:]
-    return _gaussian_rows(h, width, x) @ x @ _gaussian_rows(w, width, x).T
+def _blurred(x, width=.05): # by a Gaussian of this fraction of each side
+    for side in range(2, x.dim()):
+        x = (x.movedim(side, -1) @ _gaussian_rows(x.shape[side], width, x).T).movedim(-1, side)
+    return x
 
-def _checked_maps(maps, x): # on the device of `x`
-    maps = torch.as_tensor(maps).to(x.device)
-    if maps.dim() != 3 or len(maps) != len(x):
-        raise ValueError(f'expected {len(x)} maps (b,h,w), got {tuple(maps.shape)}')
+def _as_it_is(image):
+    return image
+
+def _checked_maps(maps, image): # on its device
+    maps = torch.as_tensor(maps).to(image.device)
+    if maps.dim() != image.dim() - 1 or len(maps) != len(image):
+        raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
     if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
     return maps
 
 @torch.no_grad()
-def _curve(model, ranks, before, after, target, whole, steps): # `whole`: step of the whole image
-    pixels = ranks[0].numel()
-    with eval_mode(model):
-        ys = [model(torch.where(ranks < pixels*i/steps, after, before)) for i in range(steps + 1)]
-    ks = target_classes(ys[whole], target)
-    return torch.stack([probabilities(y)[range(len(y)), ks] for y in ys], 1).cpu()
-
-def _ranked(x, maps, steps):
-    check_batch(x)
-    maps = _checked_maps(maps, x)
+def _curve(model, x, maps, target, steps, activation, adapt, before, after, whole): # (b,steps+1)
+    check_batch(x, model)
     if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
-    return _ranks(maps, x.shape[2:])
+    image, adapter = image_of(x), Adapter(**adapt)
+    ranks = _ranks(_checked_maps(maps, image), image.shape[2:])
+    before, after = before(image), after(image)
+
+    def scores(i): # after i steps
+        changed = torch.where(ranks < ranks[0].numel()*i/steps, after, before)
+        return check_logits(adapter.run(model, with_image(x, changed)))
+
+    with eval_mode(model):
+        ys = [scores(i) for i in range(steps + 1)]
+    ks = target_classes(ys[whole], target) # `whole`: the step of the whole image
+    return torch.stack([probabilities(y, activation)[range(len(y)), ks] for y in ys], 1).cpu()
 
 # %% ../../nbs/46_scoring.ipynb #c015
 def deletion(
     model:nn.Module,
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     maps:Tensor, # (b,h',w') of any size
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels go in so many parts
+    activation:str=None, # of the scores, as for `probabilities`
+    **adapt, # the keywords of `Adapter`
 )->Tensor: # (b,steps+1) probability of the class
     "What is left of the class while its pixels turn grey, the most important first"
-    ranks = _ranked(x, maps, steps)
-    return _curve(model, ranks, x, torch.zeros_like(x), target, 0, steps)
+    grey = torch.zeros_like
+    return _curve(model, x, maps, target, steps, activation, adapt, _as_it_is, grey, 0)
 
 def insertion(
     model:nn.Module,
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     maps:Tensor, # (b,h',w') of any size
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels come in so many parts
+    activation:str=None, # of the scores, as for `probabilities`
+    **adapt, # the keywords of `Adapter`
 )->Tensor: # (b,steps+1) probability of the class
     "What appears of the class while its pixels come into focus, the most important first"
-    ranks = _ranked(x, maps, steps)
-    return _curve(model, ranks, _blurred(x), x, target, -1, steps)
+    return _curve(model, x, maps, target, steps, activation, adapt, _blurred, _as_it_is, -1)
 
 def auc(
     curves:Tensor, # (b,steps+1)
@@ -167,18 +177,20 @@ def reset_weights(module:nn.Module):
 @torch.no_grad()
 def refit_batch_norms(
     model:nn.Module, # in eval mode
-    x:Tensor, # (b,3,h,w), at least two images
+    x, # (b,3,h,w), at least two images; or a tuple or dict with them
+    adapter=Adapter(),
 ):
     "Let each batch norm take its statistics from `x`, layer after layer"
+    b = len(image_of(x))
     kinds = nn.modules.batchnorm._BatchNorm
     norms = [o for o in model.modules() if isinstance(o, kinds) and o.track_running_stats]
-    if norms and len(x) < 2:
-        raise ValueError(f'batch norm takes its statistics from two images or more, got {len(x)}')
+    if norms and b < 2:
+        raise ValueError(f'batch norm takes its statistics from two images or more, got {b}')
     momenta = [o.momentum for o in norms]
     for o in norms:
         o.train()
         o.momentum = None # exactly the statistics of this batch
-    model(x)
+    adapter.run(model, x)
     for o, momentum in zip(norms, momenta):
         o.eval()
         o.momentum = momentum
