@@ -29,6 +29,8 @@ def shown(name)->str:
 
 def _reason(e): # what went wrong, in one line
     if isinstance(e, UnidentifiedImageError): return 'its content is of no known kind'
+    if isinstance(e, Image.DecompressionBombError): # as below, but by Pillow, and of all programs
+        return f'{str(e).split(",")[0]}, twice PIL.Image.MAX_IMAGE_PIXELS'
     said = getattr(e, 'strerror', None) or str(e).strip().split('\n')[0]
     return shown(said) or type(e).__name__
 
@@ -41,7 +43,7 @@ def _reading(name):
         raise BadImage(f"{shown(name)} is not an image that can be read ({_reason(e)})") from None
 
 # %% ../../nbs/20_images.ipynb #k004
-MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; about 1 GB while it is read
+MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; 1.5 GB while it is read
 
 def _open(path):
     found = Path(path).stat()
@@ -160,7 +162,7 @@ def _tensor_of(image): # of mode RGB or F -> (3,h,w)
 def load_image(
     path:str|Path,
     at_least:int|None=None, # read it at 1/2, 1/4 or 1/8 if both sides keep so many pixels
-    max_pixels:int|None=MAX_PIXELS, # refuse what has more (Pillow's own limit is 179 million)
+    max_pixels:int|None=MAX_PIXELS, # refuse what has more (Pillow refuses 179 million)
 )->Tensor: # (3,h,w), from 0 to 1
     "Read an image file, upright and in sRGB; `BadImage` names a file that cannot be read"
     return _tensor_of(_read(path, at_least, max_pixels))
@@ -265,6 +267,7 @@ def _why_broken(path, size, changed): # looked at again when size or time are ot
 # %% ../../nbs/20_images.ipynb #c012
 def list_images(folder:str|Path)->tuple[list[Path],list[Path]]: # images, files that are broken
     "The images directly in `folder`, sorted by name; what is not called an image is passed over"
+    if not Path(folder).is_dir(): raise FileNotFoundError(f'{shown(folder)} is not a folder')
     files = [f for f in Path(folder).iterdir()
              if f.suffix.lower() in SUFFIXES and not f.name.startswith('.')]
     files.sort(key=lambda f: f.name)
