@@ -145,7 +145,7 @@ def _files_in(images): # folders -> their images
     from petcam.files.images import list_images
     found = []
     for path in map(Path, images):
-        found += list_images(path)[0] if path.is_dir() else [path]
+        found += sorted(sum(map(list, list_images(path)), [])) if path.is_dir() else [path]
     if found: return found
     raise Usage(f"{', '.join(images[:3])}: no images there")
 
@@ -172,7 +172,8 @@ def _free(path, taken): # the same name from another folder gets a number
     if path not in taken: return path
     return path.with_stem(f'{path.stem}-{len(taken)+1}')
 
-def _cam(images, target, layer, method, model, weights, classes, mean, std, size, out, force):
+def _cam(images, target, layer, method, model, weights, classes, mean, std, size, activation, out,
+         force):
     "Draw where a trained network sees a class in each image"
     from petcam.engine.zoo import open_model
     from petcam.files.images import BadImage
@@ -190,7 +191,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
     for file in files:
         try:
             seen = explain(opened.model, file, k, layer or opened.layer, method,
-                           class_names=opened.class_names, **how)
+                           class_names=opened.class_names, activation=activation, **how)
         except BadImage as e:
             wrong.append(str(e))
             continue
@@ -348,6 +349,8 @@ def _cam_options(add):
     add('--mean', type=_per_channel, metavar='N[,N,N]', help='of the images, if not the usual one')
     add('--std', type=_per_channel, metavar='N[,N,N]', help='likewise')
     add('--size', type=_PIXELS, metavar='PIXELS', help='likewise: side of the images')
+    add('--activation', choices=['softmax', 'sigmoid', 'none'],
+        help="how the model's outputs are read (default: softmax)")
     add('--out', metavar='FILE',
         help='the image to write, or a folder (default: IMAGE-CLASS.png here)')
     add('--force', **_FORCE)
