@@ -86,6 +86,36 @@ def _possible(
     return [form for form in forms if _is_map(form, out, b)]
 
 # %% ../../nbs/42d_forms.ipynb #c041
+def _like_image(h, w, sides, slack): # has (h,w) the image's proportions, or is it square?
+    height, width = sides[-2:]
+    return h == w or abs(h - w*height/width) <= slack
+
+def is_clear(shape, sides): # is it (b,c,h,w) by its shape alone?
+    if len(sides) < 2 or len(shape) != len(sides) + 2: return False
+    before, h, w = shape[-3:]
+    channels_last = _like_image(before, h, sides, slack=1)
+    attention = h == w and before <= 64
+    several = h*w > 1
+    return several and _like_image(h, w, sides, slack=2) and not channels_last and not attention
+
+def _patch_grid(model, sides): # of the convolution that cuts the image into patches; None: no such
+    kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d
+    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
+    if first is None or first.stride != first.kernel_size or len(first.stride) != len(sides):
+        return None
+    return tuple(side//stride for side, stride in zip(sides, first.stride))
+
+def _evident(out, b, sides, grid, reshape): # the form that needs no probe; None: in doubt
+    o = map_tensor(out)
+    if o is None: return None
+    if reshape:
+        given = _possible(out, b, sides, [grid] if grid else [], reshape)
+        return given[0] if len(given) == 1 else None
+    if len(o) != b: return None
+    if is_clear(o.shape, sides): return CHANNELS_FIRST
+    if grid and o.dim() == 3 and 0 <= o.shape[1] - prod(grid) <= 16: return tokens(*grid)
+
+# %% ../../nbs/42d_forms.ipynb #c044
 _FAR = {1: (1,), 2: (-1, 1), 3: (1, -1, 1)} # for each side: 1, if it grows towards the top right
 
 def _corners(t): # (b,c,...) -> (3,c,...)
@@ -109,7 +139,7 @@ def _probe_inputs(x): # `x` with the three images in it; whatever else there is,
         return t[:1].expand(3, *t.shape[1:]) if t.dim() and len(t) == b else t
     return each_tensor(three, x)
 
-# %% ../../nbs/42d_forms.ipynb #c043
+# %% ../../nbs/42d_forms.ipynb #c046
 def _difference(maps): # (3,c,...) -> D (c,...); None: one of the corners changes nothing
     change = (maps[1:] - maps[:1]).detach().float().abs_()
     total = change.flatten(1).sum(1)
@@ -123,29 +153,42 @@ def _correlation(D, side, far): # with the place along one side; how many channe
     norm = D.sum(0).norm()*place.norm()*prod(D.shape[o] for o in others)**.5
     return float(along.sum()/norm), float(along.sum()/along.norm())
 
-def _answers_place(D): # does a location of the output answer to the same one of the image?
-    sides = [side for side in range(1, D.dim()) if D.shape[side] > 1] # one row has no height
-    found = [_correlation(D, side, _FAR[D.dim() - 1][side - 1]) for side in sides]
-    least, most = min(found)[0], max(found)[0]
-    agreeing = min(sigma for _, sigma in found) > min(2, len(D)**.5/2)
-    return agreeing and least > (.1 if len(sides) > 1 else .5) and least > .4*most
+def _correlations(D): # of each side that has more than one location: one row has no height
+    sides = [side for side in range(1, D.dim()) if D.shape[side] > 1]
+    return [_correlation(D, side, _FAR[D.dim() - 1][side - 1]) for side in sides]
 
-# %% ../../nbs/42d_forms.ipynb #c045
+def _least(D): # of the correlations
+    return min(r for r, _ in _correlations(D))
+
+def _answers_place(D): # does a location of the output answer to the same one of the image?
+    found = _correlations(D)
+    least, most = min(found)[0], max(found)[0]
+    surely = all(sigma > .9 and (r > .2 or sigma > 2) for r, sigma in found)
+    return surely and least > (.1 if len(found) > 1 else .5) and least > .4*most
+
+def _answers_everywhere(D): # each location to all of the image alike
+    return all(abs(sigma) < 3 for _, sigma in _correlations(D))
+
+# %% ../../nbs/42d_forms.ipynb #c048
 def hear_layers(
     model:nn.Module,
     x, # what the model takes
     adapter:Adapter,
-    hear, # a function of name and output
-):
+    hear, # a function of name and output; what it returns, if anything, is handed on in its place
+    grad:bool=False, # with a computation graph
+): # what the model outputs
     "Run the model, and call hear(name, output) for each layer that runs"
     def hook(name):
         return this_thread_only(lambda m, inp, out: hear(name, out))
 
-    with eval_mode(model), torch.no_grad(), ExitStack() as hooks:
+    def copied(t):
+        return t.detach().clone().requires_grad_(grad and t.is_floating_point())
+
+    with eval_mode(model), torch.set_grad_enabled(grad), ExitStack() as hooks:
         for name, m in model.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
                 hooks.enter_context(m.register_forward_hook(hook(name)))
-        adapter.run(model, each_tensor(lambda t: t.detach().clone(), x))
+        return adapter.run(model, each_tensor(copied, x))
 
 class _Enough(Exception):
     "All layers that are asked for have run: what comes later need not"
@@ -154,23 +197,33 @@ class Layer(NamedTuple):
     "What the probe found of a layer"
     form: Form|None # None: it is no map
     shape: tuple # of the map (c,...)
-    reason: str # why it is no map
+    rest: int = 0 # how many numbers of the output are not in the map, such as a class token's
+    reason: str = '' # why it is no map
 
 def _wrong(shape, image):
     return (f'gives {tuple(shape)} for images {tuple(image.shape)}, and a map needs (b,c,h,w): '
             'channels second, and the rows and columns of the image; reshape= can lay it out')
 
-def _layer(out, image, seen, reshape): # of the three images
+def _is_table(out): # (b,n,n), whose rows answer as its columns do
+    return len(set(map_tensor(out).shape[1:])) == 1
+
+def _map_shape(form, out): # and the number of numbers that the map leaves out
+    shape = tuple(form(out).shape[1:])
+    return shape, map_tensor(out)[0].numel() - prod(shape)
+
+def _layer(out, image, seen, grid, reshape): # of the three images
     forms = _possible(out, 3, image.shape[2:], seen, reshape)
-    differences = {form: _difference(form(out)) for form in forms}
-    found = [form for form, D in differences.items() if D is not None and _answers_place(D)]
-    if found and not {CHANNELS_FIRST, CHANNELS_LAST} <= set(found): # both: a table
-        return Layer(found[0], tuple(found[0](out).shape[1:]), '')
-    if forms and all(D is None for D in differences.values()):
-        return Layer(None, (), 'does not depend on the image')
+    changes = {form: D for form in forms if (D := _difference(form(out))) is not None}
+    found = [form for form, D in changes.items() if _answers_place(D)]
+    form = max(found, key=lambda form: _least(changes[form]), default=None)
+    if not found and changes and all(map(_answers_everywhere, changes.values())):
+        form = _evident(out, 3, image.shape[2:], grid, reshape)
+    if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
+    if form: return Layer(form, *_map_shape(form, out))
+    if forms and not changes: return Layer(None, (), reason='does not depend on the image')
     o = map_tensor(out)
     shape = () if o is None else (len(o)*len(image)//3, *o.shape[1:])
-    return Layer(None, (), _wrong(shape, image))
+    return Layer(None, (), reason=_wrong(shape, image))
 
 def probe(
     model:nn.Module,
@@ -180,11 +233,12 @@ def probe(
 )->tuple[dict,dict]: # name -> Layer, of one call; name -> how many times it runs
     "Which layers output feature maps, and in which form?"
     image, seen, found, runs = image_of(x), [], {}, Counter()
+    grid = _patch_grid(model, image.shape[2:])
 
     def hear(name, out):
         runs[name] += 1
         if runs[name] != (adapter.call or 0) + 1: return
-        found[name] = layer = _layer(out, image, seen, adapter.reshape)
+        found[name] = layer = _layer(out, image, seen, grid, adapter.reshape)
         if layer.form in (CHANNELS_FIRST, CHANNELS_LAST): seen.append(layer.shape[1:])
         if names and names <= found.keys(): raise _Enough
 
@@ -192,35 +246,7 @@ def probe(
         hear_layers(model, _probe_inputs(x), adapter, hear)
     return found, runs
 
-# %% ../../nbs/42d_forms.ipynb #c050
-def _like_image(h, w, sides, slack): # has (h,w) the image's proportions, or is it square?
-    height, width = sides[-2:]
-    return h == w or abs(h - w*height/width) <= slack
-
-def _is_clear(shape, sides): # is it (b,c,h,w) by its shape alone?
-    if len(sides) < 2 or len(shape) != len(sides) + 2: return False
-    before, h, w = shape[-3:]
-    channels_last = _like_image(before, h, sides, slack=1)
-    attention = h == w and before <= 64
-    return _like_image(h, w, sides, slack=2) and not channels_last and not attention
-
-def _patch_grid(model, sides): # of the convolution that cuts the image into patches; None: no such
-    kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d
-    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
-    if first is None or first.stride != first.kernel_size or len(first.stride) != len(sides):
-        return None
-    return tuple(side//stride for side, stride in zip(sides, first.stride))
-
-def _evident(out, image, grid, reshape): # the form that needs no probe; None: in doubt
-    o, sides = map_tensor(out), image.shape[2:]
-    if o is None: return None
-    if reshape:
-        given = _possible(out, len(image), sides, [grid] if grid else [], reshape)
-        return given[0] if len(given) == 1 else None
-    if len(o) != len(image): return None
-    if _is_clear(o.shape, sides): return CHANNELS_FIRST
-    if grid and o.dim() == 3 and 0 <= o.shape[1] - prod(grid) <= 16: return tokens(*grid)
-
+# %% ../../nbs/42d_forms.ipynb #c053
 def forms_of(
     model:nn.Module,
     outputs:dict, # name -> the layer's output, as it was, in a run with `x`
@@ -230,7 +256,8 @@ def forms_of(
     "How are these outputs read as feature maps (b,c,h,w) of the images, and which are none?"
     image = image_of(x)
     grid = _patch_grid(model, image.shape[2:])
-    known = {o: _evident(out, image, grid, adapter.reshape) for o, out in outputs.items()}
+    known = {o: _evident(out, len(image), image.shape[2:], grid, adapter.reshape)
+             for o, out in outputs.items()}
     forms = {o: form for o, form in known.items() if form is not None}
     doubtful = known.keys() - forms
     layers = probe(model, x, adapter, doubtful)[0] if doubtful else {}
