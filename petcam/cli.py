@@ -422,13 +422,13 @@ def _read(words): # -> options
 # %% ../nbs/55_cli.ipynb #c035
 _LACKING = [ # the system's numbers, torch's words, what is missing, options that may help
     ({ENOSPC, EDQUOT, EFBIG}, 'PytorchStreamWriter|inline_container',
-     'there is no room to write', ['--out']),
+     'there is no room to write', ['another --out']),
     (set(), r'shared memory|/torch_\d|Bus error|unable to mmap|\(shm\)',
-     'the shared memory of this machine (/dev/shm) is too small', ['--workers 0', '--bs']),
+     'the shared memory of this machine (/dev/shm) is too small', ['--workers 0', 'a smaller --bs']),
     (set(), 'DataLoader worker', 'a process that prepares images was killed, perhaps for want '
-     'of memory', ['--workers 0', '--bs', '--size']),
+     'of memory', ['--workers 0', 'a smaller --bs']),
     ({ENOMEM}, "[Oo]ut of memory|allocate memory|MemoryError|not enough memory|bad_alloc",
-     'there is too little memory', ['--bs', '--size', '--workers 0']),
+     'there is too little memory', ['a smaller --bs', 'a smaller --size', '--workers 0']),
     ({EAGAIN}, "can't start new thread", 'there are too many processes', ['--workers 0']),
     ({EMFILE, ENFILE}, 'Too many open files', 'there are too many open files', ['--workers 0'])]
 
@@ -448,8 +448,8 @@ def _sentence(e, options): # what is printed; None: it is a mistake of ours
     found, text = _lacking(e), clean_name(' '.join(_own_words(e).split()))
     if found:
         what, may_help = found
-        ours = ' or '.join(o for o in may_help if o.split()[0].strip('-') in options)
-        return f"{what} ({text:.300})" + (f"; another {ours} may help" if ours else '')
+        ours = [o for o in may_help if re.search(r'--(\w+)', o)[1] in options]
+        return f"{what} ({text:.300})" + (f"; try {' or '.join(ours)}" if ours else '')
     if isinstance(e, (Usage, ValueError, OSError, ImportError)): return text
 
 # %% ../nbs/55_cli.ipynb #c022
