@@ -425,7 +425,7 @@ _LACKING = [ # the system's numbers, torch's words, what is missing, options tha
      'there is no room to write', ['another --out']),
     (set(), r'shared memory|/torch_\d|Bus error|unable to mmap|\(shm\)',
      'the shared memory of this machine (/dev/shm) is too small', ['--workers 0', 'a smaller --bs']),
-    (set(), 'DataLoader worker', 'a process that prepares images was killed, perhaps for want '
+    (set(), r'DataLoader worker \(pid', 'a process that prepares images was killed, perhaps for want '
      'of memory', ['--workers 0', 'a smaller --bs']),
     ({ENOMEM}, "[Oo]ut of memory|allocate memory|MemoryError|not enough memory|bad_alloc",
      'there is too little memory', ['a smaller --bs', 'a smaller --size', '--workers 0']),
