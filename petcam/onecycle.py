@@ -88,7 +88,7 @@ from torch import Tensor, nn
 from .files.storage import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, train_mode
 from .toy.pretraining import TOY_ARCH
-from .training.checkpoints import (check_classes, check_fields, load_matching,
+from .training.checkpoints import (check_classes, check_fields, check_matching,
                                          read_checkpoint)
 from .training.interrupts import GracefulInterrupt
 from .training.numbers import check_number
@@ -227,9 +227,10 @@ class Learner:
     def load_state(self, state:dict, source)->'Learner':
         "Take over what `read_checkpoint` returns, all of it or, with an error, nothing"
         check_classes(state.get('about', {}), self.data.classes, source)
+        check_matching(self.model, state['model'], source)
         opt = matching_state(self.opt, state['opt'], source) if 'opt' in state else None
         with GracefulInterrupt() as stop:
-            load_matching(self.model, state['model'], source)
+            self.model.load_state_dict(state['model'])
             if opt: self.opt.load_state_dict(opt)
         if stop.requested: raise KeyboardInterrupt
         return self

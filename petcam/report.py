@@ -7,6 +7,7 @@ __all__ = ['Run', 'two_animals', 'check_report', 'ReportError', 'write_report', 
 
 # %% ../nbs/54_report.ipynb #c002
 import json, os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from .explore import explorer_fragment
 from .files.images import BadImage, load_image
 from .files.storage import atomic_write
 from .heatmap import describe
-from .methods import explain
+from .methods import explain_batch
 from .mistakes import confusion, confusion_figure, most_confused, top_losses
 from .onecycle import Learner, cnn_learner
 from .training.checkpoints import read_checkpoint
@@ -113,8 +114,8 @@ def two_animals(
 # %% ../nbs/54_report.ipynb #c013
 def _explained(learn, image, target): # Grad-CAM at the last layer of the body
     xb = learn.data.one_item(image)
-    [seen] = explain(learn.model, learn.model[0], xb, target, class_names=learn.data.classes,
-                     images=learn.data.denorm(xb))
+    [seen] = explain_batch(learn.model, learn.model[0], xb, target,
+                           class_names=learn.data.classes, images=learn.data.denorm(xb))
     return seen
 
 def _title(seen):
@@ -124,22 +125,29 @@ def _title(seen):
 def _map_html(seen, before=''):
     return image_html(seen.overlay(alpha=.55), describe(seen.map), before + _title(seen))
 
-def _worst_images(learn, logits, y, losses, n): # for each mistake the image and two maps
+def _most_surprising(data, losses, n): # (index, image) pairs; what broke meanwhile is left out
+    found = []
+    for i in top_losses(losses, len(losses)):
+        if len(found) == n: break
+        with suppress(BadImage):
+            found.append((i, data.valid_ds[i][0]))
+    return found
+
+def _mistakes(learn, logits, y, losses, surprising): # for each the image and two maps
     data, rows = learn.data, []
-    for i in top_losses(losses, n):
+    for i, image in surprising:
         predicted, true = int(logits[i].argmax()), int(y[i])
         if predicted == true: continue
-        image = data.valid_ds[i][0]
         caption = f'{data.valid_ds.files[i].name}, loss {losses[i]:.2f}'
         rows.append([image_html(_pixels(image), f'a {data.classes[true]}', caption),
                      _map_html(_explained(learn, image, predicted), 'predicted '),
                      _map_html(_explained(learn, image, true), 'it is ')])
     return rows
 
-def _explorer(learn, image, losses, n=3): # for the two animals and the largest losses
-    worst = [learn.data.valid_ds.files[i] for i in top_losses(losses, n)]
-    titles = ['two animals', *(clean_name(f.stem) for f in worst)]
-    return explorer_fragment(learn, [image, *worst], titles=titles)
+def _explorer(learn, image, surprising): # for the two animals and a few more images
+    files = learn.data.valid_ds.files
+    titles = ['two animals', *(clean_name(files[i].stem) for i, _ in surprising)]
+    return explorer_fragment(learn, [image, *(o for _, o in surprising)], titles=titles)
 
 # %% ../nbs/54_report.ipynb #c014
 def report_html(
@@ -154,6 +162,7 @@ def report_html(
     counts, labels = confusion(logits.argmax(1), y, data.c), [*map(figure_name, data.classes)]
     wrong = int((logits.argmax(1) != y).sum())
     pairs = most_confused(counts, data.classes)
+    surprising = _most_surprising(data, losses, max(worst, 3))
     image, dog, cat, source = two_animals(data)
     as_seen = data.denorm(data.one_item(image))[0]
     both = [_explained(learn, image, name) for name in (dog, cat)]
@@ -166,11 +175,11 @@ def report_html(
         pair=[image_html(_pixels(as_seen), f'an image with two animals, {source}', source),
               *map(_map_html, both)],
         pair_words=[(_title(seen), describe(seen.map)) for seen in both],
-        explorer=_explorer(learn, image, losses),
+        explorer=_explorer(learn, image, surprising[:3]),
         confusion=figure_html(confusion_figure(counts, labels), 'confusion matrix of '
                               f'{data.c} classes, {wrong} images off the diagonal'),
         confused=table_html(('it is', 'the network predicts', 'images'), pairs) if pairs else '',
-        worst=_worst_images(learn, logits, y, losses, worst))
+        worst=_mistakes(learn, logits, y, losses, surprising[:worst]))
     return page('petcam report', body)
 
 # %% ../nbs/54_report.ipynb #c018

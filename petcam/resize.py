@@ -54,7 +54,8 @@ def lesson_stages(
     epochs=None, # of each stage
 )->list[Stage]:
     "The lesson's three stages, as in PLANS unless `size` or `epochs` say otherwise"
-    if kind not in PLANS: raise ValueError(f"kind is {kind!r}; expected 'real' or 'toy'")
+    if kind not in PLANS:
+        raise ValueError(f"kind is {kind!r}; expected 'real' or 'toy'")
     plan = PLANS[kind]
     sizes, largest = [s.size for s in plan], plan[-1].size
     if size is not None:

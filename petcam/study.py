@@ -24,7 +24,7 @@ from .engine.modes import eval_mode
 from .engine.targets import probabilities
 from .heatmap import describe
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
-from .methods import explain, maps_of
+from .methods import explain_batch, maps_of
 from .toy.breeds import BREEDS
 from .toy.scenes import draw_pair
 from .web.page import image_html, page, render, table_html
@@ -359,8 +359,8 @@ def _outlined(pixels, mask): # (h,w,3) uint8, (h,w): a white line around the mas
 def _map_html(model, layer, data, file, target, energy): # one image with its map and its mask
     xb, _, masks = single_images(data, [file], [target])
     mask = masks[0, 0]
-    [seen] = explain(model, layer, xb, target, class_names=data.classes,
-                     images=denormalize(xb).cpu())
+    [seen] = explain_batch(model, layer, xb, target, class_names=data.classes,
+                           images=denormalize(xb).cpu())
     alt = f'{seen.method} for {data.classes[target]}. {describe(seen.map, mask)}'
     covered = mask.float().mean()
     caption = (f'{Path(file).name}: {energy:.0%} of the energy inside; '

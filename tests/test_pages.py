@@ -1,6 +1,7 @@
 """Pages under hostile names, in a real browser; and a report that is tried before the training and written again after it."""
 import base64, hashlib, os, re, shutil, subprocess, sys
 from pathlib import Path
+import numpy as np
 import pytest, torch
 from markupsafe import Markup
 from PIL import Image
@@ -151,7 +152,7 @@ def test_no_template_has_a_style_attribute_or_leaves_escaping():
 @pytest.mark.parametrize('name', WORSE)
 def test_whatever_is_filled_in_is_escaped_and_can_be_written(name):
     pieces = [render('image.html', src=name, alt=name, caption=name, width=1), render('figure.html', src=name, alt=name),
-              render('table.html', head=[name], rows=[[name]]), page(name, ''), render('kind.html')]
+              render('table.html', head=[name], rows=[[name, Path('a'+name), np.str_(name)]]), page(name, ''), render('kind.html')]
     for html in pieces[:-1]:
         assert html.encode() and not re.search('[<"\'](img src=x|script>alert|svg)', html)
         assert not re.search('[\0\x1b\u202e]', html)
@@ -202,6 +203,15 @@ def test_the_image_of_two_animals_is_shown(few_pets):
     Image.new('RGB', (90, 60), (10, 200, 30)).save(few_pets/'catdogTogether.png')
     image, *_, source = two_animals(get_data(64, 8, path=few_pets, workers=0))
     assert image.size == (90, 60) and image.getpixel((5, 5)) == (10, 200, 30) and source == 'catdogTogether.png'
+
+def test_an_image_that_breaks_while_we_train_is_left_out(few_pets, tmp_path):
+    data = get_data(64, 8, path=few_pets, workers=0)
+    learn = Learner(data, small(2), tmp_path, dict(arch='small'))
+    *_, losses = learn.predictions()
+    broken = data.valid_ds.files[int(losses.argmax())]
+    broken.write_bytes(broken.read_bytes()[:300])
+    html = write_report(tmp_path/'report.html', learn, RUNS, []).read_text(encoding='utf-8')
+    assert broken.name not in html and broken.stem not in html and '_1' in html
 
 LATIN = '''
 import os, sys

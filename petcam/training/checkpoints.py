@@ -106,12 +106,12 @@ def read_checkpoint(path:str|Path)->dict: # keys 'model', and perhaps 'opt' and 
     return state
 
 # %% ../../nbs/36_checkpoints.ipynb #c020a
-def load_matching(
+def check_matching(
     model:nn.Module,
     state:dict, # a state dict
     source, # what errors call it
 ):
-    "Load `state` into `model`, or say what does not fit"
+    "Refuse weights that do not fit `model`"
     ours = model.state_dict()
     def kind(tensors, k):
         t = tensors.get(k)
@@ -121,6 +121,14 @@ def load_matching(
     if wrong:
         raise ValueError(f'{source} does not fit this model: {len(wrong)} tensors are missing, '
                          f'too many or of another shape, for example {min(wrong)!r}')
+
+def load_matching(
+    model:nn.Module, # and state, source: as for `check_matching`
+    state:dict,
+    source,
+):
+    "Load `state` into `model`, or say what does not fit and change nothing"
+    check_matching(model, state, source)
     model.load_state_dict(state)
 
 def check_classes(

@@ -52,8 +52,8 @@ def _check_seal(path):
 # %% ../../nbs/31_weights.ipynb #c004
 def _unreadable(path, e): # what `torch.load` did not like
     if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
-        return (f'{path} holds Python objects ({found[1] or found[0]}), which may run any program; '
-                'expected tensors only: torch.save(model.state_dict(), ...)')
+        return (f'{path} holds Python objects; save model.state_dict() instead '
+                f'({found[1] or found[0]} could run any program)')
     reason = str(e) if isinstance(e, ValueError) else type(e).__name__
     return f'{path} is not a whole file of weights ({reason})'
 

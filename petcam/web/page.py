@@ -26,7 +26,7 @@ def _source(text): # how a content security policy names an inline style or scri
     return Markup(f"'sha256-{base64.b64encode(digest).decode()}'")
 
 def _cleaned(value): # before it is escaped
-    return clean_name(value) if type(value) is str else value
+    return value if isinstance(value, Markup) else clean_name(value)
 
 @cache
 def _templates():
