@@ -79,7 +79,7 @@ class PetSet(Dataset):
     def stand_in(self, i): # for an image that breaks while we train
         return torch.full((3, self.size, self.size), .5), self.y[i]
 
-    def prepare(self, image): # a large file is read at no less than twice the size
+    def prepare(self, image): # a large one is read at no less than twice the size
         "The square that `tfms` makes of an image"
         return self.tfms(as_tensor(image, 2*self.size), self.size, self.padding_mode)
 
@@ -166,8 +166,8 @@ def get_data(
     train, valid = split_by_rand_pct(len(files), valid_pct, seed)
     classes = sorted({labels[i] for i in train})
     if not classes:
-        raise ValueError(f"{pets.images}: no image to train on; {len(files)} have a label, "
-                         f"and valid_pct is {valid_pct}")
+        raise ValueError(f"{pets.images}: there is no image to train on; "
+                         f"{len(files)} have a label, and valid_pct is {valid_pct}")
     if len(classes) < 2:
         raise ValueError(f"{pets.images}: all {len(files)} images are of one class, "
                          f"{classes}; expected at least two")
