@@ -110,7 +110,7 @@ def _run(data, arch, weights, size, bs, epochs, out, seed, precision, workers, r
     _try_sizes(learn, stages)
     facts = _run_facts(learn, pets, seed)
     _print_facts(facts)
-    check_report(learn.data, facts)
+    check_report(learn.data, facts, learn.model, stages[-1].size)
     typed = dict(data=data and Path(data).absolute(), arch=arch, weights=weights, size=size, bs=bs,
                  epochs=epochs and ','.join(map(str, epochs)), seed=seed, precision=precision)
     typed = {name: str(o) for name, o in typed.items() if o is not None}

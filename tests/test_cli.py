@@ -235,7 +235,7 @@ def make():
 def by_hand(net, layer, x, k):
     "Grad-CAM with PyTorch alone: (h,w)"
     kept = []
-    hook = layer.register_forward_hook(lambda m, i, o: (o.retain_grad(), kept.append(o)))
+    hook = layer.register_forward_hook(lambda m, i, o: kept.append(o) or o.retain_grad())
     net(x)[0, k].backward()
     hook.remove()
     a, g = kept[0][0].detach(), kept[0].grad[0]
