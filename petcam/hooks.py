@@ -10,7 +10,7 @@ import torch
 from torch import nn, Tensor
 from .engine.layers import find_layer
 from .engine.modes import add_hook, eval_mode, forward_hooks
-from .training.interrupts import SafeContext, safe_contextmanager
+from .training.interrupts import SafeContext, held, safe_contextmanager
 from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/06_hooks.ipynb #c017
@@ -26,14 +26,14 @@ class Hook(SafeContext):
         self.stored = None
         self.detach = detach
         self.grad = grad
-        self.handles = [add_hook(module, self._forward)]
+        self.take_off = [add_hook(module, self._forward)]
 
     def _forward(self, module, inp, out):
         _check_tensor(module, out)
         if self.grad:
             if not out.requires_grad: # a frozen body has no graph to hook
                 out = out.detach().requires_grad_()
-            self.handles.append(out.register_hook(self._backward))
+            self.take_off.append(out.register_hook(self._backward).remove)
             return out.clone() # a later layer may overwrite it in place
         if not self.detach:
             self.stored = out
@@ -43,10 +43,11 @@ class Hook(SafeContext):
     def _backward(self, gradient):
         self.stored = [gradient.detach().clone() if self.detach else gradient]
 
+    @held
     def remove(self):
         "Take the hook off; calling it again does no harm"
-        for handle in self.handles:
-            handle.remove()
+        for take_off in self.take_off:
+            take_off()
 
     def enter(self):
         return self

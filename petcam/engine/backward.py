@@ -94,12 +94,11 @@ def _raw_and_layouts(model, layers, kept, x, adapter): # of each layer: a tensor
 
 def _check_rearranges(layout, shape): # each number once, or not at all; zeros may be added
     n = math.prod(shape)
-    numbers = torch.arange(n + 1, dtype=torch.double)
-    numbers[1::2] *= -1 # 0, -1, 2, -3, ...
-    laid_out = layout(numbers[1:].view(shape))
-    places = laid_out.abs().clamp(max=n).long()
-    times = places.flatten().bincount(minlength=n + 1)
-    if laid_out.equal(numbers[places]) and times[1:].max() <= 1: return
+    numbers = torch.arange(1, n + 1, dtype=torch.double).view(shape)
+    laid_out = layout(numbers)
+    places = laid_out.clamp(0, n).long()
+    once = places.flatten().bincount()[1:].max() <= 1
+    if once and laid_out.equal(places.double()) and laid_out.equal(-layout(-numbers)): return
     raise ValueError('reshape= may only rearrange the numbers of the layer, and this one '
                      'changes or repeats them, so the gradient has no such map')
 

@@ -12,9 +12,9 @@ import threading
 import time
 import weakref
 from contextlib import ExitStack, contextmanager
-import torch
 from torch import nn
-from ..training.interrupts import RUNS_MODEL, deliver, safe_contextmanager
+from ..training.interrupts import (RUNS_MODEL, deliver, held, safe_contextmanager,
+                                         same_state)
 
 # %% ../../nbs/42b_modes.ipynb #c006
 _TURN = threading.RLock()
@@ -34,8 +34,9 @@ def _turn():
 # %% ../../nbs/42b_modes.ipynb #c008
 _PATIENCE = 60. # seconds
 
-def _wait_for_turn(model, inp): # a forward pre-hook; in the thread whose turn it is, nothing happens
-    with _TURN: pass
+def _wait_for_turn(model, inp): # a forward pre-hook, that lets the thread pass whose turn it is
+    with _TURN:
+        pass
 
 def _runs(model, frame): # does a thread run it just now?
     if frame.f_code is _wait_for_turn.__code__: return False # it is waiting for us
@@ -55,8 +56,8 @@ def _alone(model): # no other thread runs it inside the block
         end = time.monotonic() + _PATIENCE
         while _runs_elsewhere(model):
             if time.monotonic() > end:
-                raise RuntimeError('another thread runs this model in training mode, for a minute '
-                                   'now: give a copy of it, copy.deepcopy(model)')
+                raise RuntimeError('another thread has been running this model for a minute: '
+                                   'give a copy of it, copy.deepcopy(model)')
             deliver()
             time.sleep(1e-3)
         yield
@@ -74,8 +75,7 @@ def eval_mode(
         stack.enter_context(_turn())
         modes = [(m, m.training) for m in model.modules()]
         if any(mode for _, mode in modes): stack.enter_context(_alone(model))
-        stack.enter_context(torch.random.fork_rng(devices=gpus))
-        stack.enter_context(torch.set_grad_enabled(torch.is_grad_enabled()))
+        stack.enter_context(same_state(gpus))
         try:
             for m, _ in modes:
                 m.training = False # not m.eval(), which a model may have redefined
@@ -103,11 +103,12 @@ def forward_hooks(
             hook = this_thread_only(hook)
             stack.enter_context(module.register_forward_hook(hook, prepend=prepend))
         yield
+@held
 def add_hook(
     module:nn.Module,
     method, # of an object: a forward hook
-): # its handle
-    "A forward hook until `handle.remove()`, or until the object of `method` is gone"
+): # a function that takes it off
+    "A forward hook that goes when it is taken off, or when the object of `method` is gone"
     weak = weakref.WeakMethod(method)
 
     def hook(*args):
@@ -115,5 +116,4 @@ def add_hook(
         return method(*args) if method else None
 
     handle = module.register_forward_hook(hook)
-    weakref.finalize(method.__self__, handle.remove)
-    return handle
+    return weakref.finalize(method.__self__, handle.remove)

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+import torch
 from torch import nn
 
 # %% ../../nbs/33_interrupts.ipynb #c012
@@ -21,6 +22,7 @@ class GracefulInterrupt:
 
     def __enter__(self):
         self.requested = False
+        self._grad = torch.is_grad_enabled()
         self._main = threading.current_thread() is threading.main_thread()
         if self._main: self._before = signal.signal(signal.SIGINT, self._request)
         return self
@@ -30,6 +32,7 @@ class GracefulInterrupt:
         self.requested = True
 
     def __exit__(self, kind, *error):
+        torch.set_grad_enabled(self._grad) # a second Ctrl-C may have met a no_grad halfway
         if self._main: signal.signal(signal.SIGINT, self._before)
         if self.requested and kind is None: raise KeyboardInterrupt
 
@@ -37,44 +40,58 @@ class GracefulInterrupt:
 _SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGALRM')
             if hasattr(signal, name)]
 RUNS_MODEL = nn.Module._call_impl.__code__
-_waiting = [] # calls of handlers, (handler, signal, frame)
+_HELD = set() # code that is not interrupted
+_waiting = [] # calls of handlers: (handler, signal)
 
-def _is_held(frame): # is a context being entered or left, and no model run meanwhile?
+def _is_held(frame): # does such code run, and no model inside it?
     while frame and frame.f_code is not RUNS_MODEL:
         if frame.f_code in _HELD: return True
         frame = frame.f_back
     return False
 
 class _Hold:
-    "A signal's handler, which waits while a context is entered or left"
+    "A signal's handler, which waits while held code runs"
     def __init__(self, handler):
         self.handler = handler
 
     def __call__(self, number, frame):
-        if _is_held(frame): _waiting.append((self.handler, number, frame))
+        if _is_held(frame): _waiting.append((self.handler, number))
         else: self.handler(number, frame)
 
-def _take_over(): # the signals -> signal -> the handler that it had
+def _take_over(): # the signals that would raise an error here -> signal -> our handler
     if threading.current_thread() is not threading.main_thread(): return {}
     found = {number: signal.getsignal(number) for number in _SIGNALS}
-    found = {number: handler for number, handler in found.items()
-             if callable(handler) and not isinstance(handler, _Hold)}
-    for number, handler in found.items():
-        signal.signal(number, _Hold(handler))
-    return found
+    ours = {number: _Hold(handler) for number, handler in found.items()
+            if callable(handler) and not isinstance(handler, _Hold)}
+    for number, hold in ours.items():
+        signal.signal(number, hold)
+    return ours
 
-def _give_back(found): # unless somebody else has set another handler since
-    for number, handler in found.items():
-        if isinstance(signal.getsignal(number), _Hold): signal.signal(number, handler)
+def _give_back(ours): # unless somebody has set another handler since
+    for number, hold in ours.items():
+        if signal.getsignal(number) is hold: signal.signal(number, hold.handler)
 
 def deliver():
     "What has waited happens now: a good place to be interrupted"
     if threading.current_thread() is not threading.main_thread(): return
     came, _waiting[:] = _waiting[:], []
-    for handler, number, frame in came:
-        handler(number, frame)
+    for handler, number in came:
+        handler(number, sys._getframe())
 
 # %% ../../nbs/33_interrupts.ipynb #c002
+def held(f):
+    "The same function; Ctrl-C waits until it has returned"
+    @wraps(f)
+    def run(*args, **kwargs):
+        ours = _take_over()
+        try:
+            return f(*args, **kwargs)
+        finally:
+            _give_back(ours)
+            if not _is_held(sys._getframe(1)): deliver()
+    _HELD.add(run.__code__)
+    return run
+
 class SafeContext:
     "A context manager of `enter` and `leave` that Ctrl-C finds entered or not, never in between"
     def __enter__(self):
@@ -86,13 +103,11 @@ class SafeContext:
             self._undo = undo.pop_all()
             return entered
 
+    @held
     def __exit__(self, *error):
-        try:
-            return self._undo.__exit__(*error)
-        finally:
-            if not _is_held(sys._getframe(1)): deliver()
+        return self._undo.__exit__(*error)
 
-_HELD = SafeContext.__enter__.__code__, SafeContext.__exit__.__code__
+_HELD.add(SafeContext.__enter__.__code__)
 
 class _Safely(SafeContext):
     def __init__(self, context):
@@ -112,3 +127,11 @@ def safe_contextmanager(
     def context(*args, **kwargs):
         return _Safely(contextmanager(f)(*args, **kwargs))
     return context
+
+@safe_contextmanager
+def same_state(
+    gpus=(), # whose random states are meant too
+):
+    "Random state and grad mode are afterwards as before, also where a `no_grad` was interrupted"
+    with torch.random.fork_rng(gpus), torch.set_grad_enabled(torch.is_grad_enabled()):
+        yield

@@ -19,15 +19,14 @@ from torchvision import models
 from ..toy.pretraining import TOY_ARCH, toy_weights
 
 # %% ../../nbs/31_weights.ipynb #c012
-_SEAL = b'sha256:' # begins the comment of an archive that we have written
-
-def _seal(file, n): # the comment that belongs to the first `n` bytes
+def _seal(file, n): # what ends an archive of ours after its first `n` bytes: a comment
     digest = hashlib.sha256()
     file.seek(0)
     while n > 0 and (chunk := file.read(min(n, 1 << 20))):
         digest.update(chunk)
         n -= len(chunk)
-    return _SEAL + digest.hexdigest().encode()
+    comment = b'sha256:' + digest.hexdigest().encode()
+    return len(comment).to_bytes(2, 'little') + comment
 
 def write_tensors(state:dict, path:str|Path):
     "Save `state` as `torch.save` does, with a checksum; a full disk is an `OSError`"
@@ -36,17 +35,19 @@ def write_tensors(state:dict, path:str|Path):
             torch.save(state, file)
         except RuntimeError as e: # torch's word for an error of the file, which stands behind it
             raise e.__context__ if isinstance(e.__context__, OSError) else e from None
-        n = file.seek(-2, os.SEEK_END) # here is written how long the comment is
-        comment = _seal(file, n)
+        n = file.seek(-2, os.SEEK_END) # the last two bytes are the length of the comment
+        seal = _seal(file, n)
         file.seek(n)
-        file.write(len(comment).to_bytes(2, 'little') + comment)
+        file.write(seal)
 
 def _check_seal(path):
     if not zipfile.is_zipfile(path): return
     with zipfile.ZipFile(path) as archive, open(path, 'rb') as file:
-        comment = archive.comment
-        n = file.seek(0, os.SEEK_END) - len(comment) - 2
-        whole = comment == _seal(file, n) if comment else archive.testzip() is None
+        if archive.comment:
+            n = file.seek(-2 - len(archive.comment), os.SEEK_END)
+            whole = file.read() == _seal(file, n)
+        else:
+            whole = archive.testzip() is None
     if not whole: raise ValueError('its checksum is another')
 
 # %% ../../nbs/31_weights.ipynb #c004

@@ -94,8 +94,6 @@ class World:
         from petcam.engine.adapter import Adapter
         from petcam.engine.targets import verdict
         from petcam.study import Questions
-        from petcam.toy.breeds import BREEDS
-        numbers = [0, -1, nan, float('inf'), 2.5, '3', None]
         good = dict(
             model=[self.net, self.net, self.net, self.training, self.half], layer=['3', '4', '0', '2', self.net[3], None], layers=['3', ['3', '0'], [self.net[3]], None, 'all'],
             x=[x, x, x[:1], x[:0], x.double(), x*0], target=[None, 0, k - 1, -0, lambda y: y[:, 0]], targets=[None, [0, 1], 2, [k - 1]], versus=[None, 1],
@@ -269,7 +267,7 @@ def one_call(name, f, world, rng):
             if inspect.isgenerator(result): result = list(result)
             if hasattr(result, '__enter__') and not isinstance(result, nn.Module): # a context: entered and left
                 with result: pass
-            if hasattr(result, 'remove') and 'handles' in vars(result): result.remove()
+            if hasattr(result, 'remove') and 'take_off' in vars(result): result.remove()
         outcome, word = check_result(name, result, chosen, bad)
         if outcome == 'odd': word = f'{word} ({said})'
     except Exception as e:

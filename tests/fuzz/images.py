@@ -49,7 +49,7 @@ def corpus(random):
                          packed=dict(progressive=True, compression='tiff_deflate', compress_level=9, lossless=True))
             files += [(f'{format} {mode} {kind}', content) for kind, options in kinds.items()
                       if (content := written(image, format, **options))]
-    return list({content: (name, content) for name, content in files}.values())
+    return list({content: (name, content) for name, content in reversed(files)}.values())
 
 def damaged(content, random):
     "The bytes with one to three kinds of damage"
@@ -92,9 +92,9 @@ def trial(n, seed):
     "Counts of outcomes, the names of the faults, seconds of the slowest image, MB that were needed"
     random, counts, faults, slowest = np.random.default_rng(seed), Counter(), [], 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    files = corpus(random)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore') # Pillow warns of much that it can read
+        files = corpus(random)
         for k in range(n):
             name, content = files[random.integers(len(files))]
             path = Path(folder)/f'pug_{k}.jpg'
