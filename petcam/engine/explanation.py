@@ -35,11 +35,12 @@ def in_place(
     pixels, (left, top, right, bottom) = _pixels(image), map(round, box)
     y, x = max(top, 0), max(left, 0) # the box may reach beyond
     seen = pixels[y:max(bottom, 0), x:max(right, 0)]
-    inside = slice(y - top, y - top + len(seen)), slice(x - left, x - left + seen.shape[1])
+    h, w = seen.shape[:2]
+    inside = slice(y - top, y - top + h), slice(x - left, x - left + w)
     part = np.full((bottom - top, right - left, 3), 128, np.uint8)
     part[inside] = seen
     whole = _dimmed(pixels)
-    whole[y:bottom, x:right] = draw(part)[inside]
+    whole[y:y + h, x:x + w] = draw(part)[inside]
     return whole
 
 # %% ../../nbs/47_explanation.ipynb #m004
