@@ -358,6 +358,11 @@ def test_a_link_to_nowhere_is_passed_over(few_pets):
     (few_pets/'images'/'beagle_98.jpg').symlink_to('/nowhere/at/all.jpg')
     assert [f.name for f in find_pets(few_pets, quiet=True).broken] == ['beagle_98.jpg']
 
+def test_a_folder_that_is_none(tmp_path):
+    (tmp_path/'x.jpg').write_bytes(b'x')
+    for name in ('nowhere', 'x.jpg'):
+        with pytest.raises(FileNotFoundError, match=f'{name} is not a folder'): list_images(tmp_path/name)
+
 def test_a_file_is_looked_at_again_when_it_has_changed(tmp_path):
     path = tmp_path/'x.png'
     path.write_bytes(b'x')

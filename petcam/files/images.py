@@ -41,7 +41,7 @@ def _reading(name):
         raise BadImage(f"{shown(name)} is not an image that can be read ({_reason(e)})") from None
 
 # %% ../../nbs/20_images.ipynb #k004
-MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; about 1 GB while it is read
+MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; 1.5 GB while it is read
 
 def _open(path):
     found = Path(path).stat()
@@ -265,6 +265,7 @@ def _why_broken(path, size, changed): # looked at again when size or time are ot
 # %% ../../nbs/20_images.ipynb #c012
 def list_images(folder:str|Path)->tuple[list[Path],list[Path]]: # images, files that are broken
     "The images directly in `folder`, sorted by name; what is not called an image is passed over"
+    if not Path(folder).is_dir(): raise FileNotFoundError(f'{shown(folder)} is not a folder')
     files = [f for f in Path(folder).iterdir()
              if f.suffix.lower() in SUFFIXES and not f.name.startswith('.')]
     files.sort(key=lambda f: f.name)
