@@ -162,6 +162,11 @@ def _target(text, names): # a name, or else an index
     if is_index: return int(text)
     raise Usage(f"--class {text}: this model has no class names; expected an index, or --classes")
 
+def _preparation(opened, mean, std, size): # the model's own, unless numbers are given
+    numbers = dict(mean=mean, std=std, size=size)
+    numbers = {name: o for name, o in numbers.items() if o is not None}
+    return numbers or dict(transform=opened.transform)
+
 def _path_for(out, image, name, several):
     default = f"{file_name(Path(image).stem)}-{file_name(name)}.png"
     if out is None: return Path(default)
@@ -182,8 +187,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
     files = _files_in(images)
     if out and Path(out).suffix and not Path(out).is_dir(): check_output(out, files, force)
     opened = open_model(model, weights, classes)
-    how = dict(mean=mean, std=std, size=size)
-    how = {name: o for name, o in how.items() if o is not None} or dict(transform=opened.transform)
+    how = _preparation(opened, mean, std, size)
     if opened.about and opened.about.get('kind') == 'toy':
         print("this network has learnt from toy pets, drawings; "
               "what it says of photographs means little")
@@ -240,14 +244,50 @@ def _localise_facts(model, about, d, files, split, seed, curves):
                      "in 10 steps"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}")]
 
-def _localise(model, data, n, split, layers, size, curves, out, seed, force):
-    "Score heatmaps against the trimaps, with all baselines"
+def _print_tables(rows, kind):
+    from petcam.study import markdown, tables
+    for title, table in tables(rows).items():
+        print()
+        _say(f"{title} ({kind}; in percent; in brackets the number of images)")
+        print(f"\n{markdown(*table)}\n")
+
+def _masked(data, masks, n, seed): # the images that have masks, or `n` of them at random
+    import numpy as np
+    have = {f.stem for f in Path(masks).iterdir()}
+    files = [f for f in _files_in([data]) if f.stem in have]
+    if not files: raise Usage(f"{data}: no image has a mask of the same name in {masks}")
+    return [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:n])]
+
+def _localise_own(opened, data, masks, target, n, layers, how, out, seed, force):
+    from petcam.study import score_folder, write_rows
+    path = check_output(out/'localise.csv', force=force)
+    result = score_folder(opened.model, _masked(data, masks, n, seed), masks,
+                          _target(target, opened.class_names), layers, opened.class_names,
+                          seed=seed, **how)
+    _print_tables(result.rows, 'masks of your own')
+    _say(f"wrote {write_rows(path, result.rows)}")
+
+def _localise(model, weights, classes, data, masks, target, n, split, layers, mean, std, size,
+              curves, out, seed, force):
+    "Score heatmaps against the trimaps or masks of one's own, with all baselines"
+    if masks:
+        from petcam.engine.zoo import open_model
+        if not data: raise Usage("--masks needs --data, the folder of the images")
+        opened, out = open_model(model, weights, classes), _check_writable(out)
+        how = _preparation(opened, mean, std, size)
+        return _localise_own(opened, data, masks, target, n, layers, how, out, seed, force)
+    if any((weights, classes, target, mean, std)):
+        raise Usage("--weights, --classes, --class, --mean and --std go with --masks")
     if not Path(model).is_file():
-        raise Usage(f"--model {model}: no such file; `petcam run` makes one")
+        raise Usage(f"--model {model}: no such file; `petcam run` makes one "
+                    "(any model can be scored with --masks)")
+    _localise_trained(model, data, n, split, layers, size, curves, out, seed, force)
+
+def _localise_trained(model, data, n, split, layers, size, curves, out, seed, force):
     from petcam.files.storage import atomic_write
     from petcam.engine.layers import find_layer
     from petcam.engine.zoo import load_trained
-    from petcam.study import markdown, study, study_html, tables, write_rows
+    from petcam.study import study, study_html, write_rows
     out, (net, about) = _check_writable(out), load_trained(model)
     for name in ('localise.html', 'localise.csv'):
         check_output(out/name, [model], force)
@@ -262,13 +302,10 @@ def _localise(model, data, n, split, layers, size, curves, out, seed, force):
               "the numbers mean little")
     pairs = len(files) if d.kind == 'toy' else 0
     result = study(net, d, files, targets, layers, pool, pairs=pairs, curves=curves, seed=seed)
-    for title, table in tables(result.rows).items():
-        print(f"\n{title} ({d.kind}; in percent; in brackets the number of images)\n")
-        print(markdown(*table))
+    _print_tables(result.rows, d.kind)
     html = study_html(net, d, files, targets, result, facts)
     page = atomic_write(out/'localise.html',
                         lambda aside: Path(aside).write_text(html, encoding='utf-8'))
-    print()
     _say(f"wrote {page} and {write_rows(out/'localise.csv', result.rows)}")
 
 # %% ../nbs/55_cli.ipynb #c016
@@ -332,14 +369,7 @@ def _run_options(add):
              'the other options are as they were')
     add('--force', **_FORCE)
 
-def _cam_options(add):
-    add('images', nargs='+', metavar='IMAGE', help='an image file, or a folder of them')
-    add('--class', dest='target', metavar='NAME',
-        help='the target class, by name or index (default: what the network predicts)')
-    add('--layer', metavar='NAME', help='the layer to look at (default: the last that gives a map)')
-    add('--method', default='Grad-CAM', metavar='NAME',
-        help="or HiResCAM, Grad-CAM++, LayerCAM, Eigen-CAM, 'mean activation' "
-             "(default: %(default)s)")
+def _model_options(add):
     add('--model', default=_TRAINED, metavar='MODEL',
         help='what `petcam run` has trained, or torchvision:NAME, timm:NAME, '
              'MODULE:FUNCTION (default: %(default)s)')
@@ -348,7 +378,18 @@ def _cam_options(add):
     add('--classes', metavar='FILE', help='for those: the class names, one in each line')
     add('--mean', type=_per_channel, metavar='N[,N,N]', help='of the images, if not the usual one')
     add('--std', type=_per_channel, metavar='N[,N,N]', help='likewise')
-    add('--size', type=_PIXELS, metavar='PIXELS', help='likewise: side of the images')
+    add('--size', type=_PIXELS, metavar='PIXELS',
+        help='side of the images (default: what suits the model)')
+
+def _cam_options(add):
+    add('images', nargs='+', metavar='IMAGE', help='an image file, or a folder of them')
+    add('--class', dest='target', metavar='NAME',
+        help='the target class, by name or index (default: what the network predicts)')
+    add('--layer', metavar='NAME', help='the layer to look at (default: the last that gives a map)')
+    add('--method', default='Grad-CAM', metavar='NAME',
+        help="or HiResCAM, Grad-CAM++, LayerCAM, Eigen-CAM, 'mean activation' "
+             "(default: %(default)s)")
+    _model_options(add)
     add('--activation', choices=['softmax', 'sigmoid', 'none'],
         help="how the model's outputs are read (default: softmax)")
     add('--out', metavar='FILE',
@@ -356,18 +397,19 @@ def _cam_options(add):
     add('--force', **_FORCE)
 
 def _localise_options(add):
-    add('--model', default=_TRAINED, metavar='FILE',
-        help='what `petcam run` has trained (default: %(default)s)')
+    _model_options(add)
     add('--data', metavar='PATH',
         help='a folder of images with trimaps (default: what `petcam data` finds)')
+    add('--masks', metavar='PATH',
+        help='a folder with a mask of the same name for each image: any model can be scored')
+    add('--class', dest='target', metavar='NAME',
+        help='with --masks: what they show (default: what the model predicts in each image)')
     add('--n', type=_whole(1, 10**9), metavar='N',
         help='so many images, at random (default: all with a trimap)')
     add('--split', default='all', choices=['all', 'valid'],
         help='valid: only those that the network was not trained on (default: %(default)s)')
     add('--layers', type=_names, metavar='NAME[,NAME]',
         help='the layers to look at (default: the last, and the last with a larger map)')
-    add('--size', type=_PIXELS, metavar='PIXELS',
-        help='side of the images (default: what the network was trained with last)')
     add('--curves', type=_whole(1, 10**9), default=100, metavar='N',
         help='insertion and deletion for so many images (default: %(default)s)')
     add('--out', default='build', metavar='DIR',
@@ -400,7 +442,7 @@ _COMMANDS = { # name -> function, its options, what it does, an example
              'petcam data --download'),
     'lab': (_lab, _lab_options, 'open the lessons in JupyterLab', 'petcam lab my-lessons'),
     'localise': (_localise, _localise_options,
-                 'measure how well heatmaps find the animals, against the trimaps',
+                 'measure how well heatmaps find the animals, against trimaps or masks',
                  'petcam localise --model build/models/stage-3.pth --data ~/pets')}
 
 def _parser():
@@ -424,9 +466,10 @@ _LACKING = [ # the system's numbers, torch's words, what is missing, options tha
     ({ENOSPC, EDQUOT, EFBIG}, 'PytorchStreamWriter|inline_container',
      'there is no room to write', ['another --out']),
     (set(), r'shared memory|/torch_\d|Bus error|unable to mmap|\(shm\)',
-     'the shared memory of this machine (/dev/shm) is too small', ['--workers 0', 'a smaller --bs']),
-    (set(), r'DataLoader worker \(pid', 'a process that prepares images was killed, perhaps for want '
-     'of memory', ['--workers 0', 'a smaller --bs']),
+     'the shared memory of this machine (/dev/shm) is too small',
+     ['--workers 0', 'a smaller --bs']),
+    (set(), r'DataLoader worker \(pid', 'a process that prepares images was killed, perhaps for '
+     'want of memory', ['--workers 0', 'a smaller --bs']),
     ({ENOMEM}, "[Oo]ut of memory|allocate memory|MemoryError|not enough memory|bad_alloc",
      'there is too little memory', ['a smaller --bs', 'a smaller --size', '--workers 0']),
     ({EAGAIN}, "can't start new thread", 'there are too many processes', ['--workers 0']),

@@ -1,5 +1,5 @@
 """The command: wrong requests cost one line, the main job does what it says, nothing of yours is replaced, and what the machine lacks is said."""
-import json, os, resource, shutil, subprocess, sys
+import os, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 import torch
