@@ -8,11 +8,12 @@ __all__ = ['grad_cam', 'class_maps']
 # %% ../nbs/08_gradcam.ipynb #c002
 import torch
 from torch import nn, Tensor
-from .engine.backward import activation_and_gradient, class_gradients
-from .engine.backward import check_finite, in_full
+from .engine.adapter import Adapter
+from .engine.backward import check_finite, class_gradients, in_full
 from .engine.layers import find_layer, name_of
 from .engine.targets import as_list
-from .methods import apply_method, find_method, grad_cam_map
+from .methods import activation_and_gradient_for, apply_method
+from .methods import find_method, grad_cam_map
 
 # %% ../nbs/08_gradcam.ipynb #c006
 def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
@@ -20,21 +21,24 @@ def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
     if formula is not grad_cam_map:
         return torch.stack([apply_method(formula, a, g) for g in gs])
     with torch.autocast(a.device.type, enabled=False): # without a (n,b,c,h,w) product
-        return check_finite(torch.einsum('nbc,bcij->nbij', gs.mean((-2, -1)), a))
+        weights = gs.flatten(3).mean(3)
+        return check_finite(torch.einsum('nbc,bc...->nb...', weights, a))
 
 # %% ../nbs/08_gradcam.ipynb #c045
 def grad_cam(
     model:nn.Module,
     layer, # a module or its name; None: the last that can have a map
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     target=None, # class, one for each image, or f(logits) -> (b,); None: the prediction
     signed:bool=True, # False: positive evidence only, as in the paper
     class_names=None, # so that `target` may be a name
     method='Grad-CAM', # a name among METHODS, or f(activation, gradient) -> map
+    **adapt, # for other kinds of models: the keywords of `Adapter`
 )->Tensor: # (b,h',w'), of the layer's size
     "Where in `x` does `layer` raise the score of `target`? The model stays as it was"
-    formula = find_method(method)
-    a, g, _ = activation_and_gradient(model, layer, x, target, class_names)
+    formula, asked = find_method(method), Adapter(**adapt)
+    a, g, *_ = activation_and_gradient_for([method], model, layer, x, target,
+                                           class_names, asked)
     maps = apply_method(formula, a, g)
     return maps if signed else maps.relu()
 
@@ -42,21 +46,23 @@ def grad_cam(
 def class_maps(
     model:nn.Module,
     layers, # modules or names, the result's keys; None: the last that can have a map
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     targets=None, # class indices or names; None: every class
     signed:bool=True, # False: positive evidence only
     class_names=None, # so that targets may be names
     versus=None, # a class: why each class and not this one?
     method='Grad-CAM', # a name among METHODS, or f(activation, gradient) -> map
+    **adapt, # for other kinds of models: the keywords of `Adapter`
 )->dict: # layer -> (b,k,h',w')
     "The maps of many classes and layers from one forward pass"
-    if layers is None: layers = name_of(model, find_layer(model, None, x))
+    asked = Adapter(**adapt)
+    if layers is None: layers = name_of(model, find_layer(model, None, x, asked))
     layers = list(dict.fromkeys(as_list(layers)))
     if targets is not None: targets = as_list(targets)
     if not layers or targets == []:
         raise ValueError('no layer or no class to make maps of')
     formula, maps = find_method(method), {layer: [] for layer in layers}
-    given = class_gradients(model, layers, x, targets, class_names, versus)
+    given = class_gradients(model, layers, x, targets, class_names, versus, asked)
     with given as (acts, parts):
         for gradients in parts: # of some classes, for each layer
             for layer, a, gs in zip(layers, acts, gradients):

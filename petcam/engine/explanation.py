@@ -10,42 +10,101 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
+import torch
 from torch import Tensor
 from ..files.storage import atomic_write
 from .targets import Verdict
 from ..heatmap import describe, overlay
 from ..web.page import image_bytes, image_format, image_html
 
+# %% ../../nbs/47_explanation.ipynb #m002
+def _pixels(image): # whatever `heatmap.overlay` takes -> (h,w,3) uint8
+    return overlay(image, torch.zeros(1, 1), 0, signed=False)
+
+def _dimmed(pixels): # (h,w,3) uint8
+    grey = pixels @ np.array([.299, .587, .114])
+    return np.repeat((.45*grey + 20).astype(np.uint8)[..., None], 3, 2)
+
+def in_place(
+    image, # (3,H,W) from 0 to 1, or whatever `heatmap.overlay` takes
+    box, # left, top, right, bottom in its pixels; None: all of it
+    draw, # what is drawn there: an image -> (h,w,3) uint8
+)->np.ndarray: # (H,W,3) uint8
+    "What `draw` makes of the part of the image in `box`, in its place in the dimmed image"
+    if box is None: return draw(image)
+    pixels, (left, top, right, bottom) = _pixels(image), map(round, box)
+    y, x = max(top, 0), max(left, 0) # the box may reach beyond
+    seen = pixels[y:max(bottom, 0), x:max(right, 0)]
+    h, w = seen.shape[:2]
+    inside = slice(y - top, y - top + h), slice(x - left, x - left + w)
+    part = np.full((bottom - top, right - left, 3), 128, np.uint8)
+    part[inside] = seen
+    whole = _dimmed(pixels)
+    whole[y:y + h, x:x + w] = draw(part)[inside]
+    return whole
+
+# %% ../../nbs/47_explanation.ipynb #m004
+_SLICES = 8 # at most so many are drawn
+
+def _slices(image, map): # (c,D,H,W) or None, (d,h,w) -> pairs of (c,H,W) and (h,w)
+    d = len(map)
+    chosen = [int((i + .5)*d/min(d, _SLICES)) for i in range(min(d, _SLICES))]
+    return [(image[:, int((j + .5)*image.shape[1]/d)], map[j]) for j in chosen]
+
+def _with_gaps(drawn): # several (h,w,3) -> one
+    gap = np.full((len(drawn[0]), 4, 3), 255, np.uint8)
+    return np.concatenate([o for one in drawn for o in (gap, one)][1:], 1)
+
+def _describe(map): # (h,w), (d,h,w) or (n,)
+    if map.dim() == 1: return describe(map[None])
+    if map.dim() == 2: return describe(map)
+    j = int(map.flatten(1).max(1).values.argmax())
+    return f'Strongest in slice {j + 1} of {len(map)}. There: {describe(map[j])}'
+
+def where_in_words(
+    map:Tensor, # (h,w), (d,h,w) or (n,)
+    box:tuple=None, note:str='', # as in an `Explanation`
+)->str:
+    "Where a map is strong, or why it says nothing"
+    return note or ('In the part that the model sees: ' if box else '') + _describe(map)
+
 # %% ../../nbs/47_explanation.ipynb #c004
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     "A map, what it is a map of, and how to show it"
-    map:Tensor                 # (h,w), signed
+    map:Tensor                 # (h,w), signed; (d,h,w) of a volume, (n,) of a signal
     method:str                 # its name in `methods.METHODS`
     layer:str                  # the layer's name
     target:int|None = None     # the target class; None: a function of the output
     verdict:Verdict|None = None  # what the model predicts for that class
     image:Tensor|None = None   # (3,H,W) from 0 to 1, or whatever `heatmap.overlay` takes
+    note:str = ''              # why there is nothing to see, where the gradient is zero
+    box:tuple|None = None      # left, top, right, bottom of what the model saw; None: all
 
     @property
     def words(self)->str:
         "What the map is of and where it is strong, in a sentence or two"
         if self.verdict is None: about = 'a function of the output'
         else: about = str(self.verdict)
-        if self.verdict and self.verdict.rank > 1: about += '; it does not believe this class'
-        return f'{self.method} at layer {self.layer!r} for {about}. {describe(self.map)}'
+        if self.verdict and not self.verdict.believed: about += '; it does not believe this class'
+        where = where_in_words(self.map, self.box, self.note)
+        return f'{self.method} at layer {self.layer!r} for {about}. {where}'
 
     def overlay(self,
         alpha:float=.6, # how much the map covers
         signed:bool=True, # False: positive evidence only
         limit:float=None, # the value of the strongest colour; None: this map's own
     )->np.ndarray: # (H,W,3) uint8
-        "The map over its image"
+        "The map over its image, in the place that the model saw; a volume's as slices"
         if self.image is None:
             raise ValueError('this explanation has no image to lay its map over: '
                              'give explain(..., images=...)')
         shown = self.map if signed else self.map.clamp(min=0)
-        return overlay(self.image, shown, alpha, signed=signed, limit=limit)
+        if limit is None and signed: limit = float(shown.abs().max()) # the same for all slices
+        if shown.dim() == 1: shown = shown[None]
+        pairs = _slices(self.image, shown) if shown.dim() == 3 else [(self.image, shown)]
+        return _with_gaps([in_place(image, self.box, lambda seen: overlay(
+            seen, one, alpha, signed=signed, limit=limit)) for image, one in pairs])
 
     def save(self, path, **how)->Path: # `how`: as for `overlay`
         "Write the overlay as an image file, whole or not at all"
@@ -55,7 +114,7 @@ class Explanation:
     def _repr_html_(self)->str: # what a notebook shows
         if self.image is None: return f'<p>{html.escape(self.words)}</p>'
         pixels = self.overlay()
-        return image_html(pixels, self.words, self.words, width=pixels.shape[1])
+        return image_html(pixels, self.words, self.words, width=min(pixels.shape[1], 640))
 
-    def __str__(self):
+    def __repr__(self): # and what `print` shows
         return self.words

@@ -6,19 +6,14 @@
 __all__ = ['find_layer', 'name_of', 'layers_of']
 
 # %% ../../nbs/43_layers.ipynb #c002
-from contextlib import ExitStack, suppress
+from math import prod
 import torch
-from torch import nn, Tensor
+from torch import nn
+from .adapter import Adapter, check_batch, each_tensor, image_of
+from .forms import hear_layers, is_clear, map_tensor, probe, with_tensor
 from .lookup import nearest
-from .modes import eval_mode, this_thread_only
 
 # %% ../../nbs/43_layers.ipynb #c007
-def check_batch(x):
-    "An error, unless `x` is a float batch (b,c,h,w)"
-    if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point(): return
-    got = f'{tuple(x.shape)} {x.dtype}' if isinstance(x, Tensor) else type(x).__name__
-    raise ValueError(f'x must be a float batch (b,c,h,w), got {got}; one image needs x[None]')
-
 def _check_hookable(module, called):
     if isinstance(module, torch.jit.ScriptModule):
         raise ValueError(f'{called} is a {type(module).__name__}, which takes no hooks: '
@@ -38,11 +33,12 @@ def _check_model(model):
 def find_layer(
     model:nn.Module,
     layer, # a module, or its dotted name; None: the last that can have a map
-    x:Tensor=None, # (b,c,h,w), what the model takes as input; only None needs it
+    x=None, # (b,c,h,w), or what else the model takes as input; only None needs it
+    adapter:Adapter=Adapter(),
 )->nn.Module:
     "The module that `layer` names"
     _check_model(model)
-    if layer is None: layer = _last_layer(model, x)
+    if layer is None: layer = _last_layer(model, x, adapter)
     if isinstance(layer, nn.Module):
         _check_hookable(layer, 'this layer')
         return layer
@@ -67,147 +63,133 @@ def name_of(
     return next((name for name, m in model.named_modules() if m is layer), repr(layer))
 
 # %% ../../nbs/43_layers.ipynb #c011
-def _run(model, x, hear, names=None): # calls hear(name, output) for all layers, or for `names`
-    def hook(name):
-        return this_thread_only(lambda m, inp, out: hear(name, out))
+class MapShape(tuple):
+    "The shape (c,h,w) of a layer's map, with its form, and a note where there is something to say"
 
-    with eval_mode(model), torch.no_grad(), ExitStack() as hooks:
-        for name, m in model.named_modules():
-            wanted = name and (names is None or name in names)
-            if wanted and not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
-                hooks.enter_context(m.register_forward_hook(hook(name)))
-        model(x.detach().clone())
+    def __new__(cls, shape, form='channels first', note=''):
+        self = super().__new__(cls, shape)
+        self.form, self.note = form, note
+        return self
 
-def _candidates(model, x): # name -> shape (b,c,h,w), of the layers that run once
-    check_batch(x)
+    def __repr__(self):
+        return f'{super().__repr__()} ({self.note})' if self.note else super().__repr__()
+
+def _layers(model, x, adapter): # name -> MapShape
+    check_batch(x, model)
     _check_model(model)
-    shapes = {}
+    found, runs = probe(model, x, adapter)
+    chosen = {name: layer for name, layer in found.items()
+              if layer.form and (runs[name] == 1 or adapter.call is not None)}
+    unused = _unused(model, x, adapter, chosen) if any(o.rest for o in chosen.values()) else ()
 
-    def note(name, out):
-        shape = tuple(out.shape) if isinstance(out, Tensor) else ()
-        shapes.setdefault(name, []).append(shape)
+    def note(name):
+        if name in unused: return _UNUSED
+        if _block(model, name) in unused: return _INSIDE
+        return f'runs {runs[name]} times; this is call {adapter.call}' if runs[name] > 1 else ''
 
-    _run(model, x, note)
-    return {name: s[0] for name, s in shapes.items()
-            if len(s) == 1 and len(s[0]) == 4 and s[0][2]*s[0][3] > 1}
-
-# %% ../../nbs/43_layers.ipynb #c014
-def _like_image(h, w, x, slack): # has (h,w) the image's proportions, or is it square?
-    return h == w or abs(h - w*x.shape[2]/x.shape[3]) <= slack
-
-def _is_clear(shape, x): # is it a feature map, by its shape alone?
-    _, c, h, w = shape
-    channels_last = _like_image(c, h, x, slack=1)
-    attention = h == w > c and c <= 32
-    return _like_image(h, w, x, slack=2) and not channels_last and not attention
-
-# %% ../../nbs/43_layers.ipynb #c017
-def _probe_images(x): # (b,c,H,W) -> (3,c,H,W)
-    image = x[:1].detach() if len(x) else x.new_zeros(1, *x.shape[1:])
-    scale = float(image.float().std()) or 1.
-    own = torch.Generator().manual_seed(0) # the caller's random state stays
-    noise = scale*torch.randn(image.shape[1:], generator=own)
-    three = image.repeat(3, 1, 1, 1)
-    h, w = x.shape[2]//3, x.shape[3]//3
-    three[1, :, :h, -w:] = noise[:, :h, -w:].to(x)
-    three[2, :, -h:, :w] = noise[:, -h:, :w].to(x)
-    return three
-
-def _shift(out): # (3,c,h,w) of the probe -> how far right, how far up; None: no change at all
-    if len(out) != 3: return None # the same for all images, such as a bias
-    out = out.detach()
-    change = (out[1:] - out[:1]).float().abs_().sum(1) # (2,h,w)
-    total = change.sum((1, 2))
-    if not (total > 0).all(): return None
-
-    def middles(n): # of the locations along one side, from 0 to 1
-        return (torch.arange(n, device=out.device) + .5)/n
-
-    y = (change.sum(2) @ middles(change.shape[1]))/total # the centre of mass, from 0 to 1
-    x = (change.sum(1) @ middles(change.shape[2]))/total
-    return float(x[0] - x[1]), float(y[1] - y[0])
-
-def _moves_as_a_map(shift, h, w):
-    shift = [s for s, side in zip(shift, (w, h)) if side > 1] # one row cannot move up
-    return min(shift) > .02 and min(shift) > max(shift)/2
-
-class _Enough(Exception):
-    "All doubtful layers have run: what comes later need not"
-
-def _wrong(shape, x):
-    return (f'gives {tuple(shape)} for images {tuple(x.shape)}, and a map needs (b,c,h,w): '
-            'channels second, and the rows and columns of the image')
-
-def why_no_map(
-    model:nn.Module,
-    shapes:dict, # name -> shape of a layer's output, from a run with `x`
-    x:Tensor, # (b,c,H,W)
-)->dict: # name -> the reason, of those that are no feature maps
-    "Which of these layers do not output feature maps (b,c,h,w) of the images, and why?"
-    reasons, doubtful = {}, set()
-    for name, shape in shapes.items():
-        if len(shape) != 4 or shape[0] != len(x):
-            reasons[name] = _wrong(shape, x)
-        elif not _is_clear(shape, x):
-            doubtful.add(name)
-    if not doubtful: return reasons
-    shifts = {}
-
-    def note(name, out):
-        shifts[name] = _shift(out)
-        if len(shifts) == len(doubtful): raise _Enough
-
-    with suppress(_Enough):
-        _run(model, _probe_images(x), note, doubtful)
-    for name in doubtful:
-        shift = shifts.get(name)
-        if shift is None: reasons[name] = 'does not depend on the image'
-        elif not _moves_as_a_map(shift, *shapes[name][2:]): reasons[name] = _wrong(shapes[name], x)
-    return reasons
+    return {name: MapShape(layer.shape, layer.form.name, note(name))
+            for name, layer in chosen.items()}
 
 # %% ../../nbs/43_layers.ipynb #c018
 def layers_of(
     model:nn.Module,
-    x:Tensor, # (b,c,h,w), what the model takes as input
+    x, # (b,c,h,w), or what else the model takes as input
+    **adapt, # how the model is asked: see `Adapter`
 )->dict: # name -> (c,h,w), in order of use
-    "Each layer that can have a map: it runs once and outputs (b,c,h,w) of more than one location"
-    shapes = _candidates(model, x)
-    unusable = why_no_map(model, shapes, x)
-    return {name: shape[1:] for name, shape in shapes.items() if name not in unusable}
+    "Each layer that can have a map: what it outputs holds a feature map of several locations"
+    return _layers(model, x, Adapter(**adapt))
+
+# %% ../../nbs/43_layers.ipynb #c013
+_UNUSED = 'no gradient: only other parts of its output are used'
+_INSIDE = 'in a block of whose output only other parts are used'
+
+def _block(model, name): # the innermost of several modules of one class that it is, or is in
+    parts = name.split('.')
+    for n in range(len(parts), 0, -1):
+        parent = model.get_submodule('.'.join(parts[:n-1]))
+        if not isinstance(parent, (nn.Sequential, nn.ModuleList)): continue
+        kind = type(parent.get_submodule(parts[n-1]))
+        if sum(type(o) is kind for o in parent) > 1: return '.'.join(parts[:n])
+    return name
+
+def _outputs(y): # the tensors (b,k) that a model outputs, or all that there are
+    found = []
+    each_tensor(found.append, y)
+    floats = [t for t in found if t.requires_grad]
+    return [t for t in floats if t.dim() == 2] or floats
+
+def _unused(model, x, adapter, layers): # names of those whose locations have no gradient
+    if any(p.is_inference() for p in model.parameters()): return set()
+    kept, own = {}, torch.Generator().manual_seed(0)
+
+    def keep(name, out):
+        t = map_tensor(out)
+        if name not in layers or not t.requires_grad: return None
+        kept[name] = t
+        return with_tensor(out, t.clone()) # a later layer may overwrite it
+
+    with torch.inference_mode(False):
+        y = hear_layers(model, each_tensor(lambda t: t[:1], x), adapter, keep, grad=True)
+        score = sum((t*torch.randn(t.shape, generator=own).to(t)).sum() for t in _outputs(y))
+        if not kept or not isinstance(score, torch.Tensor): return set()
+        gradients = torch.autograd.grad(score, list(kept.values()), allow_unused=True)
+    zero = {name for name, g in zip(kept, gradients)
+            if g is None or not layers[name].form(g).any()}
+    return zero if len(zero) < len(kept) else set() # all: a score that does not answer at all
 
 # %% ../../nbs/43_layers.ipynb #c030
-_NO_LAYER = 'no layer of this model gives (b,c,h,w), so there is nothing to make a map of'
+_NO_LAYER = ('no layer of this model gives (b,c,h,w), so there is nothing to make a map of; '
+             'reshape= can lay out a layer that holds one')
 
-def _last_layer(model, x): # its name
+def _with_gradient(layers): # names
+    return [name for name in layers if getattr(layers[name], 'note', '') not in (_UNUSED, _INSIDE)]
+
+def _end(names): # the last of the outermost; those early on may be the stem in front of the blocks
+    return min(reversed(names[len(names)//2:]), key=lambda name: name.count('.'))
+
+def _clear_last(model, x, adapter): # its name; None: in doubt
+    shapes, sides = {}, image_of(x).shape[2:]
+
+    def note(name, out):
+        shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
+
+    hear_layers(model, x, adapter, note)
+    if any(len(shape) not in (2, len(sides) + 2) for s in shapes.values() for shape in s):
+        return None
+    once = {name: s[0] for name, s in shapes.items() if len(s) == 1 and prod(s[0][2:]) > 1}
+    last = list(once)[-1:]
+    return last[0] if last and is_clear(once[last[0]], sides) else None
+
+def _last_layer(model, x, adapter): # its name
     if x is None:
         raise TypeError('layer must be a module or its name, got None, which needs x as well')
-    shapes = _candidates(model, x)
-    clear = [name for name, shape in shapes.items() if _is_clear(shape, x)]
-    later = list(shapes)[list(shapes).index(clear[-1]) + 1:] if clear else list(shapes)
-    unusable = why_no_map(model, {name: shapes[name] for name in later}, x)
-    usable = clear[-1:] + [name for name in later if name not in unusable]
-    if not usable: raise ValueError(_NO_LAYER)
-    return usable[-1]
+    check_batch(x, model)
+    if adapter == Adapter() and (name := _clear_last(model, x, adapter)): return name
+    names = _with_gradient(_layers(model, x, adapter))
+    if not names: raise ValueError(_NO_LAYER)
+    return names[-1]
 
 def last_layers(
     model:nn.Module,
-    x:Tensor, # (b,3,h,w)
+    x, # (b,3,h,w), or what else the model takes as input
+    adapter:Adapter=Adapter(),
 )->list[str]: # two names (one, if all maps are of one size)
     "The last layer that can have a map, and the last one with a larger map"
-    shapes = layers_of(model, x[:1])
-    if not shapes: raise ValueError(_NO_LAYER)
-    *_, last = shapes
-    larger = [name for name in shapes if shapes[name][1:] != shapes[last][1:]]
+    shapes = _layers(model, x, adapter)
+    names = _with_gradient(shapes)
+    if not names: raise ValueError(_NO_LAYER)
+    last = names[-1]
+    larger = [name for name in names if shapes[name][1:] != shapes[last][1:]]
     if not larger: return [last]
-    same = [name for name in larger if shapes[name][1:] == shapes[larger[-1]][1:]]
-    return [last, min(reversed(same), key=lambda name: name.count('.'))] # the outermost
+    size = shapes[larger[-1]][1:]
+    return [last, _end([name for name in larger if shapes[name][1:] == size])]
 
 def stage_ends(
     layers:dict, # name -> (c,h,w), as from `layers_of`
     most:int=6, # the deepest so many
 )->list[str]:
     "For each map size the last of the outermost layers: the ends of the body's stages"
-    ends = {}
-    for name, (c, h, w) in layers.items():
-        if (h, w) not in ends or name.count('.') <= ends[h, w].count('.'): ends[h, w] = name
-    return list(ends.values())[-most:]
+    stages = {}
+    for name in _with_gradient(layers):
+        stages.setdefault(tuple(layers[name][1:]), []).append(name)
+    return [_end(names) for names in stages.values()][-most:]

@@ -7,13 +7,12 @@ __all__ = ['crop_mask', 'trimap_mask', 'iou', 'best_iou', 'deletion', 'insertion
 
 # %% ../../nbs/46_scoring.ipynb #c002
 from pathlib import Path
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn, Tensor
-from .targets import target_classes, probabilities
+from .adapter import Adapter, check_batch, given_tensor, image_of, with_image
+from .targets import check_logits, target_classes, probabilities
+from ..files.images import load_mask
 from ..heatmap import as_mask, upsample
-from .layers import check_batch
 from .modes import eval_mode
 
 # %% ../../nbs/46_scoring.ipynb #c005
@@ -22,7 +21,7 @@ def match_masks(
     masks:Tensor, # (b,H,W), true on the animal
 )->tuple[Tensor,Tensor]: # (b,H,W) floats and (b,H,W) bools, on the CPU
     "The maps at the size of their masks, and the masks as true or false"
-    maps = torch.as_tensor(maps).detach().float().cpu()
+    maps = given_tensor(maps, 'maps').detach().float().cpu()
     masks = as_mask(masks)
     if maps.dim() != 3 or masks.dim() != 3 or len(maps) != len(masks):
         got = f'{tuple(maps.shape)} and {tuple(masks.shape)}'
@@ -38,7 +37,8 @@ def crop_mask(
     mask, # (h,w), true on the animal
 )->Tensor: # (size,size), true on the animal
     "The mask that belongs to `data.one_item` of the image"
-    mask = torch.as_tensor(np.asarray(mask) > 0).float()
+    mask = as_mask(mask).float()
+    if mask.dim() != 2: raise ValueError(f'one mask is (h,w), got {tuple(mask.shape)}')
     return data.valid_ds.prepare(mask.expand(3, -1, -1))[0] > .5
 
 def trimap_mask(
@@ -50,8 +50,7 @@ def trimap_mask(
     path = data.pets.trimaps and data.pets.trimaps/f'{name.stem}.png'
     if not path or not path.exists():
         raise FileNotFoundError(f'{name.name} has no trimap beside it (annotations/trimaps)')
-    with Image.open(path) as trimap:
-        return crop_mask(data, np.array(trimap) != 2)
+    return crop_mask(data, load_mask(path, file) != 2)
 
 # %% ../../nbs/46_scoring.ipynb #c011
 def iou(
@@ -73,6 +72,7 @@ def best_iou(
     steps:int=20, # thresholds: 0, 1/steps, 2/steps, ... of the maximum
 )->Tensor: # (b,) from 0 to 1
     "The best `iou` over all thresholds, chosen for each image: the choice has seen the mask"
+    if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
     maps, masks = match_masks(maps, masks)
     maximum = maps.amax((1, 2), keepdim=True).clamp(min=1e-30)
     reached = (maps/maximum*steps + 1e-4).floor().clamp(0, steps) # the highest threshold
@@ -100,58 +100,71 @@ def _gaussian_rows(n, width, like): # (n,n): each row averages its neighbours
     weights = torch.exp(-.5*(pixels[:, None] - pixels)**2/(width*n)**2)
     return weights/weights.sum(1, keepdim=True)
 
-def _blurred(x, width=.05): # by a Gaussian of this fraction of the side
-    h, w = x.shape[2:]
-    return _gaussian_rows(h, width, x) @ x @ _gaussian_rows(w, width, x).T
+def _blurred(x, width=.05): # by a Gaussian of this fraction of each side
+    for side in range(2, x.dim()):
+        x = (x.movedim(side, -1) @ _gaussian_rows(x.shape[side], width, x).T).movedim(-1, side)
+    return x
 
-def _checked_maps(maps, x): # on the device of `x`
-    maps = torch.as_tensor(maps).to(x.device)
-    if maps.dim() != 3 or len(maps) != len(x):
-        raise ValueError(f'expected {len(x)} maps (b,h,w), got {tuple(maps.shape)}')
+def _as_it_is(image):
+    return image
+
+def _checked_maps(maps, image): # on its device
+    maps = given_tensor(maps, 'maps').to(image.device)
+    if maps.dim() != image.dim() - 1 or len(maps) != len(image):
+        raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
     if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
     return maps
 
 @torch.no_grad()
-def _curve(model, ranks, before, after, target, whole, steps): # `whole`: step of the whole image
-    pixels = ranks[0].numel()
-    with eval_mode(model):
-        ys = [model(torch.where(ranks < pixels*i/steps, after, before)) for i in range(steps + 1)]
-    ks = target_classes(ys[whole], target)
-    return torch.stack([probabilities(y)[range(len(y)), ks] for y in ys], 1).cpu()
-
-def _ranked(x, maps, steps):
-    check_batch(x)
-    maps = _checked_maps(maps, x)
+def _curve(model, x, maps, target, steps, activation, adapt, before, after, whole): # (b,steps+1)
+    check_batch(x, model)
     if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
-    return _ranks(maps, x.shape[2:])
+    image, adapter = image_of(x), Adapter(**adapt)
+    ranks = _ranks(_checked_maps(maps, image), image.shape[2:])
+    before, after = before(image), after(image)
+
+    def scores(i): # after i steps
+        changed = torch.where(ranks < ranks[0].numel()*i/steps, after, before)
+        return check_logits(adapter.run(model, with_image(x, changed)))
+
+    with eval_mode(model):
+        ys = [scores(i) for i in range(steps + 1)]
+    ks = target_classes(ys[whole], target) # `whole`: the step of the whole image
+    return torch.stack([probabilities(y, activation)[range(len(y)), ks] for y in ys], 1).cpu()
 
 # %% ../../nbs/46_scoring.ipynb #c015
 def deletion(
     model:nn.Module,
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     maps:Tensor, # (b,h',w') of any size
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels go in so many parts
+    activation:str=None, # of the scores, as for `probabilities`
+    **adapt, # the keywords of `Adapter`
 )->Tensor: # (b,steps+1) probability of the class
     "What is left of the class while its pixels turn grey, the most important first"
-    ranks = _ranked(x, maps, steps)
-    return _curve(model, ranks, x, torch.zeros_like(x), target, 0, steps)
+    grey = torch.zeros_like
+    return _curve(model, x, maps, target, steps, activation, adapt, _as_it_is, grey, 0)
 
 def insertion(
     model:nn.Module,
-    x:Tensor, # (b,3,h,w), normalised
+    x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
     maps:Tensor, # (b,h',w') of any size
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels come in so many parts
+    activation:str=None, # of the scores, as for `probabilities`
+    **adapt, # the keywords of `Adapter`
 )->Tensor: # (b,steps+1) probability of the class
     "What appears of the class while its pixels come into focus, the most important first"
-    ranks = _ranked(x, maps, steps)
-    return _curve(model, ranks, _blurred(x), x, target, -1, steps)
+    return _curve(model, x, maps, target, steps, activation, adapt, _blurred, _as_it_is, -1)
 
 def auc(
     curves:Tensor, # (b,steps+1)
 )->Tensor: # (b,) from 0 to 1
     "The area under each curve, its ends counted half"
+    curves = given_tensor(curves, 'curves')
+    if curves.dim() != 2 or curves.shape[1] < 2:
+        raise ValueError(f'curves must be (b,n) of two points or more, got {tuple(curves.shape)}')
     return torch.trapezoid(curves, dx=1/(curves.shape[1] - 1), dim=1)
 
 # %% ../../nbs/46_scoring.ipynb #c020
@@ -167,18 +180,20 @@ def reset_weights(module:nn.Module):
 @torch.no_grad()
 def refit_batch_norms(
     model:nn.Module, # in eval mode
-    x:Tensor, # (b,3,h,w), at least two images
+    x, # (b,3,h,w), at least two images; or a tuple or dict with them
+    adapter=Adapter(),
 ):
     "Let each batch norm take its statistics from `x`, layer after layer"
+    b = len(image_of(x))
     kinds = nn.modules.batchnorm._BatchNorm
     norms = [o for o in model.modules() if isinstance(o, kinds) and o.track_running_stats]
-    if norms and len(x) < 2:
-        raise ValueError(f'batch norm takes its statistics from two images or more, got {len(x)}')
+    if norms and b < 2:
+        raise ValueError(f'batch norm takes its statistics from two images or more, got {b}')
     momenta = [o.momentum for o in norms]
     for o in norms:
         o.train()
         o.momentum = None # exactly the statistics of this batch
-    model(x)
+    adapter.run(model, x)
     for o, momentum in zip(norms, momenta):
         o.eval()
         o.momentum = momentum
