@@ -7,7 +7,7 @@ from torch import nn
 from torchvision import transforms as T
 from torchvision.transforms import v2
 import petcam
-from petcam.engine.preparation import Recipe, class_names_of, own_view, preparation_for
+from petcam.engine.preparation import class_names_of, preparation_for
 from petcam.explore import CamExplorer, MapStore, explorer_fragment
 from petcam.files.images import BadImage
 from petcam.gradcam import grad_cam
@@ -137,6 +137,9 @@ def test_noise_is_no_reason_to_disbelieve_a_box():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         for size in (20, 50, 224): assert preparation_for(small(), size=size)(torch.rand(3, 60, 100))[2]
+        for h, w in ((20, 30), (7, 9), (64, 80), (300, 200)):
+            image = torch.rand(3, h, w)
+            torch.testing.assert_close(preparation_for(small())(image)[1], image)
 
 def test_the_map_lies_where_the_model_has_looked(model):
     "Inside the box what `overlay` makes of the crop, to the byte; outside nothing has a colour"
