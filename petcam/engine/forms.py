@@ -66,6 +66,9 @@ def _is_map(form, out, b): # does the form give (b,c,...) with several locations
     is_map = isinstance(maps, Tensor) and maps.dim() > 2 and len(maps) == b
     return is_map and prod(maps.shape[2:]) > 1
 
+def _is_pooled(o): # (b,c,1,1), or (b,1,1,c)
+    return o.dim() > 3 and (prod(o.shape[2:]) == 1 or prod(o.shape[1:-1]) == 1)
+
 def _possible(
     out, # a layer's output
     b:int, # how many images there are
@@ -75,7 +78,7 @@ def _possible(
 )->list[Form]:
     "The forms that the output can have, by its number of dimensions"
     o = map_tensor(out)
-    if o is None: return []
+    if o is None or _is_pooled(o): return []
     forms = []
     if o.dim() == 3 and len(o) == b:
         forms += [tokens(*grid) for grid in _grids(o.shape[1], sides, seen)]
@@ -184,7 +187,7 @@ def hear_layers(
     hear, # a function of name and output; what it returns, if anything, is handed on in its place
     grad:bool=False, # with a computation graph
 ): # what the model outputs
-    "Run the model, and call hear(name, output) for each layer that runs"
+    "Run the model, and call hear(name, output) for each layer that runs; its own name is ''"
     def hook(name):
         return this_thread_only(lambda m, inp, out: hear(name, out))
 
@@ -193,7 +196,7 @@ def hear_layers(
 
     with eval_mode(model), torch.set_grad_enabled(grad), ExitStack() as hooks:
         for name, m in model.named_modules():
-            if name and not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
+            if not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
                 hooks.enter_context(m.register_forward_hook(hook(name)))
         return adapter.run(model, each_tensor(copied, x))
 
@@ -214,9 +217,11 @@ def _wrong(shape, image):
 def _is_table(out): # (b,n,n), whose rows answer as its columns do
     return len(set(map_tensor(out).shape[1:])) == 1
 
-def _map_shape(form, out): # and the number of numbers that the map leaves out
-    shape = tuple(form(out).shape[1:])
-    return shape, map_tensor(out)[0].numel() - prod(shape)
+def _map_shape(form, out): # and how many numbers of the whole output the map leaves out
+    numbers = []
+    each_tensor(lambda t: numbers.append(t.numel()), out)
+    maps = form(out)
+    return tuple(maps.shape[1:]), sum(numbers) - maps.numel()
 
 def _layer(out, image, seen, grid, reshape): # of the three images
     forms = _possible(out, 3, image.shape[2:], seen, reshape)
@@ -227,10 +232,10 @@ def _layer(out, image, seen, grid, reshape): # of the three images
         form = _evident(out, 3, image.shape[2:], grid, reshape)
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
     if form: return Layer(form, *_map_shape(form, out))
-    o = map_tensor(out)
-    same = o is not None and len(o) == 1 # for the three images
+    shape = getattr(out if isinstance(out, Tensor) else map_tensor(out), 'shape', ())
+    same = len(shape) > 0 and shape[0] == 1 # for the three images
     if same or forms and not changes: return Layer(None, (), reason='does not depend on the image')
-    shape = () if o is None else (len(o)*len(image)//3, *o.shape[1:])
+    shape = (shape[0]*len(image)//3, *shape[1:]) if len(shape) else ()
     return Layer(None, (), reason=_wrong(shape, image))
 
 def probe(
@@ -269,5 +274,7 @@ def forms_of(
     forms = {o: form for o, form in known.items() if form is not None}
     doubtful = known.keys() - forms
     layers = probe(model, x, adapter, doubtful)[0] if doubtful else {}
-    reasons = {o: layers[o].reason for o in outputs if o in doubtful and not layers[o].form}
-    return forms | {o: layers[o].form for o in doubtful - reasons.keys()}, reasons
+    unheard = Layer(None, (), reason='is no module of this model')
+    judged = {o: layers.get(o, unheard) for o in doubtful}
+    forms |= {o: layer.form for o, layer in judged.items() if layer.form}
+    return forms, {o: layer.reason for o, layer in judged.items() if not layer.form}

@@ -79,7 +79,7 @@ def _layers(model, x, adapter): # name -> MapShape
     _check_model(model)
     found, runs = probe(model, x, adapter)
     chosen = {name: layer for name, layer in found.items()
-              if layer.form and (runs[name] == 1 or adapter.call is not None)}
+              if name and layer.form and (runs[name] == 1 or adapter.call is not None)}
     unused = _unused(model, x, adapter, chosen) if any(o.rest for o in chosen.values()) else ()
 
     def note(name):
@@ -100,8 +100,8 @@ def layers_of(
     return _layers(model, x, Adapter(**adapt))
 
 # %% ../../nbs/43_layers.ipynb #c013
-_UNUSED = 'no gradient: behind it only other tokens count'
-_INSIDE = 'in a block behind which only other tokens count'
+_UNUSED = 'no gradient: only other parts of its output are used'
+_INSIDE = 'in a block of whose output only other parts are used'
 
 def _block(model, name): # the innermost of several modules of one class that it is, or is in
     parts = name.split('.')
@@ -151,7 +151,7 @@ def _clear_last(model, x, adapter): # its name; None: in doubt
     shapes, sides = {}, image_of(x).shape[2:]
 
     def note(name, out):
-        shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
+        if name: shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
 
     hear_layers(model, x, adapter, note)
     if any(len(shape) not in (2, len(sides) + 2) for s in shapes.values() for shape in s):
