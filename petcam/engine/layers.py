@@ -125,8 +125,8 @@ def _unused(model, x, adapter, layers): # names of those whose locations have no
     def keep(name, out):
         t = map_tensor(out)
         if name not in layers or not t.requires_grad: return None
-        kept[name] = t
-        return with_tensor(out, t.clone()) # a later layer may overwrite it
+        kept[name] = t.clone() # as it leaves the layer, which may use it in another way as well
+        return with_tensor(out, kept[name].clone()) # a later layer may overwrite it
 
     with torch.inference_mode(False):
         y = hear_layers(model, each_tensor(lambda t: t[:1], x), adapter, keep, grad=True)
