@@ -146,8 +146,8 @@ class _Measured:
     inside:tuple # top, bottom, left, right of the image in the input, in the input's pixels
     box:tuple # left, top, right, bottom of the input in the image, from 0 to 1
 
-def _ramp(values): # (h,w) from 0 to 1 -> a grey image
-    return _pillow(values.expand(3, -1, -1))
+def _ramp(values): # (h,w) from 0 to 1 -> a grey image, each channel a third of a level apart,
+    return _pillow(values + torch.tensor([-1, 0, 1]).view(3, 1, 1)/765) # for finer means
 
 def _span(flags): # the first and the last that is true, if there is none between that is not
     at = flags.nonzero()[:, 0]
@@ -182,7 +182,7 @@ def _measure(transform, w, h): # -> _Measured; None: the input is no upright box
     part = (..., slice(*rows), slice(*columns))
     if not seen[part].all(): return None
     low, high = (o[part].flatten(1).median(1).values[:, None, None] for o in (black, white))
-    x, y = (((o - low)/(high - low))[part].mean(0) for o in (across, down))
+    x, y = (((o - black)/(white - black))[part].mean(0) for o in (across, down))
     sides = _edges(x, seen.shape[1], columns[0], w), _edges(y.T, seen.shape[0], rows[0], h)
     if None in sides: return None
     (left, right), (top, bottom) = sides
@@ -196,7 +196,8 @@ def own_view(
     "An input of a model as an image to look at"
     x = x.detach().cpu().double()
     if low is None: low, high = x.amin(), x.amax()
-    x = ((x - low)/(high - low).clamp(min=1e-12)).clamp(0, 1).float()
+    span = torch.where(high == low, 1., high - low)
+    x = ((x - low)/span).clamp(0, 1).float()
     return x if len(x) == 3 else x.mean(0).expand(3, *x.shape[1:])
 
 def _shrunk(grey, box): # Pillow image -> (16*16,), its mean taken away

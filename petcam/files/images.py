@@ -51,15 +51,15 @@ def _open(path):
     if not stat.S_ISREG(found.st_mode): raise ValueError('it is not a regular file')
     if not found.st_size: raise ValueError('it is empty')
     image = Image.open(path)
-    # a page of EPS is a program, and Pillow would start another program to run it
-    if image.format == 'EPS': raise ValueError('EPS is not read; save it as PNG')
     # (MPO: a photograph with its thumbnails; PSD: an image with its layers)
     if image.format not in ('MPO', 'PSD') and getattr(image, 'is_animated', False):
         warnings.warn(f'{shown(path)} holds several images; the first one is used')
     return image
 
-def _check_size(image, max_pixels):
+def _check(image, max_pixels): # before it is decoded
     w, h = image.size
+    # a page of EPS is a program, and Pillow would start another program to run it
+    if image.format == 'EPS': raise ValueError('EPS is not read; save it as PNG')
     if not w*h: raise ValueError(f'{w} x {h}: there are no pixels')
     if max_pixels and w*h > max_pixels:
         raise ValueError(f'{w} x {h} pixels are more than max_pixels={max_pixels}')
@@ -135,12 +135,13 @@ def _colours(image): # -> mode RGB, or F for grey with more than 8 bits
 
 # %% ../../nbs/20_images.ipynb #k010
 def _alike(image, at_least, max_pixels): # -> upright, mode RGB or F
-    _check_size(image, max_pixels)
+    _check(image, max_pixels)
     image.load()
-    _check_size(image, max_pixels) # an icon holds other sizes than it says
+    _check(image, max_pixels) # an icon holds other sizes than it says
     number, image = orientation(image), _colours(image)
-    factors = (k for k in (8, 4, 2) if at_least and min(image.size) >= k*at_least)
-    return turned(image.reduce(next(factors, 1)), number)
+    factor = next((k for k in (8, 4, 2) if at_least and min(image.size) >= k*at_least), 1)
+    if factor > 1: image = image.reduce(factor)
+    return turned(image, number)
 
 def _decode(path, at_least, max_pixels): # -> upright, mode RGB or F
     with _open(path) as image:
@@ -211,14 +212,14 @@ def as_tensor(
         with _reading(getattr(image, 'filename', '') or name):
             return _tensor_of(_alike(image, at_least, max_pixels))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (4,):
-        return as_tensor(Image.fromarray(image)) # with alpha
+        return as_tensor(Image.fromarray(image), at_least, max_pixels, name) # it has alpha
     if isinstance(image, (Tensor, np.ndarray)): return _from_numbers(image, name)
     kind = f'a {type(image).__name__}'
     if isinstance(image, (tuple, list)): kind += f' of {len(image)}'
     raise ValueError(f'{name} is {kind}; {_EXPECTED}')
 
 # %% ../../nbs/20_images.ipynb #k019
-def turn_over(
+def turn_for(
     image:str|Path, # a file
     size, # (width, height) of a mask, or of what boxes were drawn on
 )->int: # as EXIF counts
@@ -235,12 +236,12 @@ def load_mask(
 )->np.ndarray: # (h,w), the values as they are stored
     "Read a mask or a trimap, turned as its image is; `BadImage` if it cannot be read"
     with _reading(path), _open(path) as mask:
-        _check_size(mask, MAX_PIXELS)
+        _check(mask, MAX_PIXELS)
         mask.load()
         number = orientation(mask)
         if mask.mode in _HAS_ALPHA: mask = _laid_on('black', mask)
         if len(mask.getbands()) > 1: mask = Image.fromarray(np.asarray(mask).max(2))
-    if number == 1 and image is not None: number = turn_over(image, mask.size)
+    if number == 1 and image is not None: number = turn_for(image, mask.size)
     return np.asarray(turned(mask, number))
 
 # %% ../../nbs/20_images.ipynb #c010

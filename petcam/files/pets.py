@@ -10,7 +10,7 @@ import os, re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
-from .images import BadImage, list_images, shown, turn_over, why_broken
+from .images import BadImage, list_images, shown, turn_for, why_broken
 from .storage import cache_dir, find_folder
 
 # %% ../../nbs/23_pets.ipynb #c005
@@ -124,7 +124,7 @@ def load_box(
         w, h = (float(root.find(f'./size/{k}').text) for k in ('width', 'height'))
     except Exception as e:
         raise ValueError(f"{shown(path)} is not a box in PASCAL VOC's format ({e})") from None
-    number = turn_over(image, (w, h)) if image is not None else 1
+    number = turn_for(image, (w, h)) if image is not None else 1
     left, top = left - 1, top - 1
     if number in (2, 3, 7, 8): left, right = w - right, w - left
     if number in (3, 4, 6, 7): top, bottom = h - bottom, h - top
