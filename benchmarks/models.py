@@ -32,7 +32,11 @@ mobilenetv4_hybrid_medium:256 ghostnet_050:128 hrnet_w18_small:128 dla34:128 res
 dm_nfnet_f0:128 vovnet39a:128 xception41:160 nextvit_small botnet26t_256 halonet26t lambda_resnet26t lamhalobotnet50ts_256 eca_botnext26ts_256 inception_next_atto
 starnet_s1 rdnet_tiny mambaout_femto shvit_s1 swiftformer_xs'''.split()
 HUGGING_FACE = '''ViT DeiT Beit Dinov2 Dinov2WithRegisters Swin Swinv2 ConvNext ConvNextV2 CLIP Siglip ResNet Segformer PvtV2 MobileViT Levit Data2VecVision'''.split()
-HF_WORDS = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96, image_size=64, patch_size=8, num_labels=10)
+_TOKENS = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96, image_size=64, patch_size=8)
+_STAGES = dict(hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1])
+_WINDOWS = dict(image_size=64, patch_size=4, embed_dim=24, depths=[2, 2], num_heads=[2, 4], window_size=4)
+HF_WORDS = dict(ConvNext=_STAGES, ConvNextV2=_STAGES, ResNet=dict(_STAGES, embedding_size=16), Swin=_WINDOWS, Swinv2=_WINDOWS, Segformer=dict(image_size=128), PvtV2=dict(image_size=64),
+                MobileViT=dict(image_size=128), Levit=dict(image_size=112))
 
 def make_alive(model, seed=0): # what begins with zeros, or nearly so, does not respond
     own = torch.Generator().manual_seed(seed)
@@ -46,12 +50,11 @@ def make_alive(model, seed=0): # what begins with zeros, or nearly so, does not 
 
 def from_hugging_face(kind):
     import transformers as tf
-    name = f'{kind}ForImageClassification'
-    if kind in ('CLIP', 'Siglip'):
-        config = getattr(tf, f'{kind}Config')(vision_config=HF_WORDS, num_labels=10, text_config=dict(HF_WORDS, vocab_size=20))
-    else: config = getattr(tf, f'{kind}Config')(**(dict(num_labels=10) if kind in ('Swin', 'Swinv2', 'ConvNext', 'ConvNextV2', 'ResNet', 'Segformer', 'PvtV2', 'MobileViT', 'Levit')
-                                                   else HF_WORDS))
-    return getattr(tf, name)(config), getattr(config, 'image_size', 64) if kind not in ('CLIP', 'Siglip') else 64
+    words = HF_WORDS.get(kind, _TOKENS)
+    size = words.get('image_size', 64)
+    if kind in ('CLIP', 'Siglip'): words = dict(vision_config=words)
+    config = getattr(tf, f'{kind}Config')(**words, num_labels=10)
+    return getattr(tf, f'{kind}ForImageClassification')(config), size
 
 def build(source, spec): # -> model, size
     torch.manual_seed(0)
@@ -69,7 +72,6 @@ def build(source, spec): # -> model, size
         size = int(size or model.default_cfg['input_size'][-1])
     else:
         model, size = from_hugging_face(name)
-        size = size if isinstance(size, int) else size[0]
     return make_alive(model).eval(), size
 
 # --- the oracle: nothing of petcam in it

@@ -62,6 +62,8 @@ CLASS_DISCRIMINATIVE = [o for o in METHODS if o not in CLASS_AGNOSTIC]
 def find_method(method): # a name, or a function (activation, gradient) -> map
     "The formula that `method` names"
     if callable(method): return method
+    if not isinstance(method, str):
+        raise TypeError(f'a method is a name or a function, got {method!r}')
     return list(METHODS.values())[index_of(method, METHODS, 'method')]
 
 # %% ../nbs/08b_methods.ipynb #c049
@@ -137,6 +139,7 @@ def score_cam(
     class_names=None, **adapt,
 )->Tensor: # (b,h,w)
     "Each channel weighted by the score behind its mask (Score-CAM, arXiv 1910.01279)"
+    if bs < 1: raise ValueError(f'bs must be 1 or more, got {bs}')
     a, y = activation(model, layer, x, **adapt)
     sides = list(range(2, a.dim()))
     low, high = a.amin(sides, keepdim=True), a.amax(sides, keepdim=True)

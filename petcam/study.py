@@ -18,14 +18,16 @@ from .files.storage import atomic_write
 from .files.images import denormalize
 from .engine.scoring import (auc, best_iou, crop_mask, deletion, insertion, iou, match_masks,
                                    trimap_mask)
+from .engine.adapter import Adapter
 from .engine.layers import last_layers, find_layer, name_of
 from .engine.modes import eval_mode
-from .engine.targets import probabilities
+from .engine.targets import check_logits, probabilities, target_classes
 from .heatmap import describe
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
 from .methods import explain_batch, maps_of
 from .toy.breeds import BREEDS
 from .toy.scenes import draw_pair
+from .training.loading import check_whole
 from .web.page import image_html, page, render, table_html
 
 # %% ../nbs/53_study.ipynb #c005
@@ -35,6 +37,24 @@ class Questions(NamedTuple):
     targets: Tensor # (n,q) class indices, q questions on each image
     masks: Tensor|None # (n,q,h,w), true where that class is
 
+def _checked(questions, masked=False): # masked: they need masks
+    if not isinstance(questions, Questions):
+        raise TypeError(f'expected Questions, got {type(questions).__name__}')
+    xb, targets, masks = questions
+    if not (len(xb) and xb.dim() == 4 and targets.dim() == 2 and len(xb) == len(targets)):
+        raise ValueError('expected images (n,3,h,w) and targets (n,q), at least one of each, '
+                         f'got {tuple(xb.shape)} and {tuple(targets.shape)}')
+    if masked and (masks is None or masks.dim() != 4 or masks.shape[:2] != targets.shape):
+        got = None if masks is None else tuple(masks.shape)
+        raise ValueError(f'expected masks (n,q,h,w), {tuple(targets.shape)} of them, got {got}')
+    return questions
+
+def _labelled(files, targets): # [(image, class index)]
+    if not len(files) or len(files) != len(targets):
+        got = f'{len(files)} and {len(targets)}'
+        raise ValueError(f'expected as many images as class indices, and at least one, got {got}')
+    return [(f, int(k)) for f, k in zip(files, targets)]
+
 def single_images(
     data,
     files:list, # images
@@ -42,9 +62,10 @@ def single_images(
     with_masks:bool=True, # from their trimaps
 )->Questions: # one question each
     "Each image, with its own class as the target"
+    files, targets = zip(*_labelled(files, [data.class_index(k) for k in targets]))
     masks = torch.stack([trimap_mask(data, f) for f in files])[:, None] if with_masks else None
     xb = torch.cat([data.one_item(f) for f in files])
-    return Questions(xb, torch.as_tensor(targets)[:, None], masks)
+    return Questions(xb, torch.tensor(targets)[:, None], masks)
 
 # %% ../nbs/53_study.ipynb #c008
 def draw_pairs(
@@ -53,6 +74,8 @@ def draw_pairs(
     seed:int=0,
 )->Questions: # two questions on each image, the left animal first
     "Draw `n` toy images of two different breeds"
+    check_whole(n=n)
+    check_whole(0, seed=seed)
     known = [c for c in data.classes if c in BREEDS]
     if len(known) < 2:
         raise ValueError(f'{len(known)} of the {data.c} classes can be drawn, and a pair needs two')
@@ -71,7 +94,7 @@ def grid_mosaics(
     questions:Questions, # single ones, masks or not; each four in a row are of four classes
 )->Questions: # a quarter of the images, twice as high and wide, four questions each
     "Mosaics of 2 x 2 images; the mask of each class is the whole of its cell"
-    xb, targets = questions.xb, questions.targets
+    xb, targets, _ = _checked(questions)
     if len(xb) % 4 or targets.shape[1] != 1:
         raise ValueError(f'a grid takes four single images, got {len(xb)}')
     targets = targets.view(-1, 4)
@@ -88,6 +111,7 @@ def class_quads(
     seed:int=0,
 )->Tensor: # (m,4) positions in `targets`
     "Four different classes in each row, at random; each position at most once"
+    check_whole(0, seed=seed)
     rng, of_class, quads = np.random.default_rng(seed), {}, []
     for i in rng.permutation(len(targets)):
         of_class.setdefault(int(targets[i]), []).append(int(i))
@@ -98,21 +122,22 @@ def class_quads(
     return torch.tensor(quads, dtype=torch.long).view(-1, 4)
 
 # %% ../nbs/53_study.ipynb #c014
-@torch.no_grad()
 def is_confident(
     model:nn.Module,
     questions:Questions, # single ones
 )->Tensor: # (n,) true or false
     "Does the model give each image's class more than half of the probability?"
-    with eval_mode(model):
-        p = probabilities(model(questions.xb)).cpu()
-    return p.gather(1, questions.targets)[:, 0] > .5
+    xb, targets, _ = _checked(questions)
+    with eval_mode(model), torch.no_grad():
+        y = check_logits(Adapter().run(model, xb)).cpu()
+    return probabilities(y)[range(len(y)), target_classes(y, targets[:, 0])] > .5
 
 # %% ../nbs/53_study.ipynb #c017
 def in_corners(
     questions:Questions,
 )->Questions: # images twice as high and wide
     "Each image in a corner of a grey field (zero after normalising), the four corners in turn"
+    _checked(questions, masked=True)
     h, w = questions.xb.shape[2:]
     pads = [(0, w, 0, h), (w, 0, 0, h), (0, w, h, 0), (w, 0, h, 0)] # left, right, above, below
     def moved(images):
@@ -132,7 +157,8 @@ def all_maps(
     bs:int=16,
 )->dict: # method -> (n,q,h,w)
     "The maps of every method for every question"
-    xb, targets, _ = questions
+    xb, targets, _ = _checked(questions)
+    check_whole(bs=bs)
     by_question = []
     for ks in targets.unbind(1):
         parts = [maps_of(model, layer, xb[i:i+bs], ks[i:i+bs].tolist())
@@ -164,6 +190,7 @@ def evaluate_maps(
     seed:int=0, # of the random maps
 )->dict: # method -> metric -> (n,q)
     "Every method's scores, question by question, and those of the baselines"
+    _checked(questions, masked=True)
     maps = all_maps(model, layer, questions)
     size = next(iter(maps.values())).shape[2:]
     if randomized:
@@ -183,6 +210,7 @@ def insertion_deletion(
     steps:int=10,
 )->dict: # method -> metric -> (n,1)
     "Areas under insertion and deletion of every method and of the baselines"
+    _checked(questions, masked=True)
     maps = all_maps(model, layer, questions)
     maps |= _baseline_maps(questions, next(iter(maps.values())).shape[2:], seed)
     if randomized:
@@ -214,12 +242,6 @@ class Study(NamedTuple):
 
 def _progress(parts, what): # a bar on a terminal, nothing elsewhere
     return tqdm(parts, what, leave=False, disable=not sys.stderr.isatty())
-
-def _labelled(files, targets): # [(image, class index)]
-    if not len(files) or len(files) != len(targets):
-        got = f'{len(files)} and {len(targets)}'
-        raise ValueError(f'expected as many images as class indices, and at least one, got {got}')
-    return [(f, int(k)) for f, k in zip(files, targets)]
 
 def _batches(items, n):
     return [list(items[i:i+n]) for i in range(0, len(items), n)]
@@ -282,6 +304,8 @@ def study(
     bs:int=16,
 )->Study:
     "All benchmarks, methods and baselines"
+    check_whole(bs=bs)
+    check_whole(0, pairs=pairs, curves=curves, seed=seed)
     pets = _labelled(files, targets)
     model = copy.deepcopy(model).requires_grad_(False)
     first = single_images(data, *zip(*pets[:bs]), with_masks=False).xb
@@ -419,7 +443,7 @@ def _seen_mask(mask, whole, box, size): # (h,w) -> (size): the part that the mod
     rows = (torch.arange(size[0]) + .5)/size[0]*(bottom - top) + top # of the middles, in the image
     columns = (torch.arange(size[1]) + .5)/size[1]*(right - left) + left
     y, x = (rows*h/H).floor().long(), (columns*w/W).floor().long()
-    known = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w)) # a box may be larger than its image
+    known = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w)) # a box may be the larger one
     return mask[y.clamp(0, h - 1)][:, x.clamp(0, w - 1)] & known
 
 # %% ../nbs/53b_own_masks.ipynb #c008
@@ -494,7 +518,8 @@ def score_folder(
         q, without = _own_questions(model, prepare, batch, targets, class_names, adapter)
         left_out += without
         if q is None: continue
-        layers = as_list(layers or name_of(model, find_layer(model, None, q.xb, adapter)))
+        last = name_of(model, find_layer(model, None, q.xb, adapter))
+        layers = as_list(layers or last)
         if randomized is None and len(q.xb) > 1: # batch norms need two
             randomized = randomize_weights(model, q.xb, seed, **adapt)
         for layer in layers:

@@ -1,11 +1,11 @@
 "Models that are not simply called with images, and maps that are no (b,c,h,w): each against a backward pass written out by hand."
-import copy, warnings
+import warnings
 import pytest, torch
 from torch import nn
 from torch.nn import functional as F
-from petcam.engine.adapter import Adapter, check_batch, each_tensor, image_of, repeat_item, with_image
-from petcam.engine.backward import ZeroGradient, activation, activation_and_gradient
-from petcam.engine.scoring import deletion, insertion, refit_batch_norms
+from petcam.engine.adapter import Adapter, each_tensor, repeat_item, with_image
+from petcam.engine.backward import ZeroGradient, activation
+from petcam.engine.scoring import deletion, insertion
 from petcam.engine.targets import check_logits, probabilities, verdict
 from petcam.gradcam import class_maps, grad_cam
 from petcam.localise import randomize_weights

@@ -1,11 +1,11 @@
 """A file of weights is whole, makes sense and fits, or it is refused by name and nothing has changed."""
 import copy, itertools, math, os, pickle, subprocess, sys, zipfile
 from dataclasses import replace
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from petcam.data import get_data
 from petcam.onecycle import Learner, lr_range, one_cycle
 from petcam.resize import lesson_learner, lesson_stages
 from petcam.training.checkpoints import read_checkpoint
@@ -156,7 +156,9 @@ def test_a_wrapped_state_dict_is_read(tmp_path):
 def test_what_could_not_be_read_again_is_not_written(learn):
     learn.about['arch'] = 3
     with pytest.raises(ValueError, match='x.pth: about.arch is 3'): learn.save('x')
-    assert not learn.path('x').exists()
+    learn.about['arch'] = 'tiny'
+    with pytest.raises(ValueError, match='what is to be saved holds Python objects; .*Path'): learn.save('x', note=Path('a'))
+    assert not list(learn.model_dir.iterdir())
 
 # ---------- fits ----------
 

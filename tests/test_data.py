@@ -29,7 +29,7 @@ def test_split_of_ten():
     assert valid.tolist() == [4, 1] and train.tolist() == [0, 2, 3, 5, 6, 7, 8, 9]
 
 @pytest.mark.parametrize('name, values', [
-    ('valid_pct', (100, -.2)), ('valid_pct', (100, 20)), ('valid_pct', (100, float('nan'))), ('n', (-1,)), ('n', (10.5,)),
+    ('valid_pct', (100, -.2)), ('valid_pct', (100, 20)), ('valid_pct', (100, float('nan'))), ('n', (-1,)), ('n', (0,)), ('n', (10.5,)),
     ('seed', (100, .2, -1)), ('seed', (100, .2, 10**20)), ('seed', (100, .2, None)), ('seed', (100, .2, 1.5))])
 def test_a_split_that_is_none(name, values):
     with pytest.raises(ValueError, match=f'{name} is .*; expected'): split_by_rand_pct(*values)
@@ -46,9 +46,9 @@ def test_patterns_that_find_no_label(few_pets, capsys):
     for pattern, why in ('(', 'is not a regular expression'), ('a+', 'has no brackets'):
         for f in (lambda: get_data(32, 8, path=few_pets, pattern=pattern), lambda: label_of('a_1.jpg', pattern)):
             with pytest.raises(ValueError, match=f'pattern .*{why}'): f()
-    with pytest.raises(ValueError, match='no image to train on; 0 have a label'):
+    with pytest.raises(ValueError, match='images: no image has a label in its name'):
         get_data(32, 8, path=few_pets, pattern=r'(\d+)\.gif')
-    with pytest.raises(ValueError, match='no image to train on; 40 have a label, and valid_pct is 1'):
+    with pytest.raises(ValueError, match='valid_pct is 1: of 40 images none is left'):
         get_data(32, 8, path=few_pets, valid_pct=1)
 
 def test_as_many_files_as_classes(few_pets):

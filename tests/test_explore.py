@@ -453,7 +453,8 @@ def js_cases(model, images):
         if m.abs().max() > 100: continue
         cases['upsample'].append(dict(here, H=H, W=W, large=flat(upsample(m, (H, W)))))
         squares = np.asarray(Image.fromarray(m.numpy()).resize((W, H), Image.Resampling.NEAREST))
-        cases['nearest'].append(dict(here, H=H, W=W, squares=squares.flatten().tolist()))
+        tie = any((2*i + 1)*n % (2*size) == 0 for n, size in ((h, H), (w, W)) for i in range(size)) # a pixel on the edge of two squares: either is right
+        if not tie: cases['nearest'].append(dict(here, H=H, W=W, squares=squares.flatten().tolist()))
         under, alpha, signed = rng.randint(0, 256, (H, W, 3), np.uint8), float(rng.rand()), bool(rng.rand() > .5)
         drawn, limit = m if signed else m.clamp(min=0), float(m.abs().max()*rng.choice([1, .5, 2])) or 1.
         pixels = overlay(under, drawn, alpha, signed=signed, limit=limit)

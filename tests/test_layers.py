@@ -204,7 +204,7 @@ def test_of_tokens_without_a_convolution_the_proportions_tell_the_grid():
 def test_behind_the_last_block_only_the_class_token_counts_and_the_one_before_is_offered():
     m, x = Tokens(1).eval(), torch.randn(1, 3, 32, 32)
     got = layers_of(m, x)
-    assert 'only other tokens count' in got['blocks.1'].note and not got['blocks.0'].note
+    assert 'only other parts of its output are used' in got['blocks.1'].note and not got['blocks.0'].note
     assert name_of(m, find_layer(m, None, x)) == 'blocks.0' == stage_ends(got)[-1] == last_layers(m, x)[0]
     kept = []                                                  # the oracle: one whole backward pass
     for block in m.blocks: block.register_forward_hook(lambda mod, i, out: (out.retain_grad(), kept.append(out)) and None)

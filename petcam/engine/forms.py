@@ -214,9 +214,11 @@ def _wrong(shape, image):
 def _is_table(out): # (b,n,n), whose rows answer as its columns do
     return len(set(map_tensor(out).shape[1:])) == 1
 
-def _map_shape(form, out): # and the number of numbers that the map leaves out
-    shape = tuple(form(out).shape[1:])
-    return shape, map_tensor(out)[0].numel() - prod(shape)
+def _map_shape(form, out): # and how many numbers of the whole output the map leaves out
+    numbers = []
+    each_tensor(lambda t: numbers.append(t.numel()), out)
+    maps = form(out)
+    return tuple(maps.shape[1:]), sum(numbers) - maps.numel()
 
 def _layer(out, image, seen, grid, reshape): # of the three images
     forms = _possible(out, 3, image.shape[2:], seen, reshape)
@@ -227,10 +229,10 @@ def _layer(out, image, seen, grid, reshape): # of the three images
         form = _evident(out, 3, image.shape[2:], grid, reshape)
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
     if form: return Layer(form, *_map_shape(form, out))
-    o = map_tensor(out)
-    same = o is not None and len(o) == 1 # for the three images
+    shape = getattr(out if isinstance(out, Tensor) else map_tensor(out), 'shape', ())
+    same = len(shape) > 0 and shape[0] == 1 # for the three images
     if same or forms and not changes: return Layer(None, (), reason='does not depend on the image')
-    shape = () if o is None else (len(o)*len(image)//3, *o.shape[1:])
+    shape = (shape[0]*len(image)//3, *shape[1:]) if len(shape) else ()
     return Layer(None, (), reason=_wrong(shape, image))
 
 def probe(

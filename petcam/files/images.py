@@ -29,6 +29,8 @@ def shown(name)->str:
 
 def _reason(e): # what went wrong, in one line
     if isinstance(e, UnidentifiedImageError): return 'its content is of no known kind'
+    if isinstance(e, Image.DecompressionBombError): # as below, but by Pillow, and of all programs
+        return f'{str(e).split(",")[0]}, twice PIL.Image.MAX_IMAGE_PIXELS'
     said = getattr(e, 'strerror', None) or str(e).strip().split('\n')[0]
     return shown(said) or type(e).__name__
 
@@ -160,7 +162,7 @@ def _tensor_of(image): # of mode RGB or F -> (3,h,w)
 def load_image(
     path:str|Path,
     at_least:int|None=None, # read it at 1/2, 1/4 or 1/8 if both sides keep so many pixels
-    max_pixels:int|None=MAX_PIXELS, # refuse what has more (Pillow's own limit is 179 million)
+    max_pixels:int|None=MAX_PIXELS, # refuse what has more (Pillow refuses 179 million)
 )->Tensor: # (3,h,w), from 0 to 1
     "Read an image file, upright and in sRGB; `BadImage` names a file that cannot be read"
     return _tensor_of(_read(path, at_least, max_pixels))

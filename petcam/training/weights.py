@@ -28,8 +28,15 @@ def _seal(file, n): # what ends an archive of ours after its first `n` bytes: a 
     comment = b'sha256:' + digest.hexdigest().encode()
     return len(comment).to_bytes(2, 'little') + comment
 
+def _unreadable(path, e): # what `torch.load` did not like
+    if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
+        return (f'{path} holds Python objects; save model.state_dict() instead '
+                f'({found[1] or found[0]} could run any program)')
+    reason = e if isinstance(e, ValueError) else type(e).__name__
+    return f'{path} is not a whole file of weights ({reason})'
+
 def write_tensors(state:dict, path:str|Path):
-    "Save `state` as `torch.save` does, with a checksum; a full disk is an `OSError`"
+    "Save what can be read again, with a checksum; a full disk is an `OSError`"
     with open(path, 'w+b') as file:
         try:
             torch.save(state, file)
@@ -39,6 +46,10 @@ def write_tensors(state:dict, path:str|Path):
         seal = _seal(file, n)
         file.seek(n)
         file.write(seal)
+    try: # all but the numbers, which are only mapped
+        torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except Exception as e:
+        raise ValueError(_unreadable('what is to be saved', e)) from None
 
 def _check_seal(path):
     if not zipfile.is_zipfile(path): return
@@ -51,13 +62,6 @@ def _check_seal(path):
     if not whole: raise ValueError('its checksum is another')
 
 # %% ../../nbs/31_weights.ipynb #c004
-def _unreadable(path, e): # what `torch.load` did not like
-    if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
-        return (f'{path} holds Python objects; save model.state_dict() instead '
-                f'({found[1] or found[0]} could run any program)')
-    reason = str(e) if isinstance(e, ValueError) else type(e).__name__
-    return f'{path} is not a whole file of weights ({reason})'
-
 def read_tensors(path:str|Path)->dict:
     "What a file of weights holds: tensors, numbers and names only, never a program"
     if not Path(path).is_file():

@@ -76,6 +76,7 @@ function dimmed({width, height, data}) {
 // copy the rectangle of `from` whose corner is (x,y) in `to`, as far as there is one
 function paste(to, from, x, y) {
   const first = Math.max(0, x), last = Math.min(to.width, x + from.width);
+  if (last <= first) return;
   for (let row = Math.max(0, y); row < Math.min(to.height, y + from.height); row++) {
     const start = 4*((row - y)*from.width + first - x);
     const pixels = from.data.subarray(start, start + 4*(last - first));

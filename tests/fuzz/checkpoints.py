@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 from petcam.cli import main as petcam
-from petcam.onecycle import Learner, cnn_learner
+from petcam.onecycle import cnn_learner
 from petcam.resize import Stage, run_stages
 from petcam.training.weights import write_tensors
 
