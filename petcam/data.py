@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from .augment import PADDING, Transforms, get_transforms
 from .engine.lookup import index_of
-from .files.images import as_tensor, denormalize, normalize, shown
+from .engine.names import clean_name
+from .files.images import as_tensor, denormalize, normalize
 from .files.pets import (
     LABEL, Pets, announce, label_pattern, labelled, open_pets, pets_on_disk)
 from .files.storage import cache_dir
@@ -163,7 +164,7 @@ def get_data(
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
     pets = path if isinstance(path, Pets) else find_pets(path)
     files, labels = labelled(pets.files, pattern)
-    where = shown(pets.images)
+    where = clean_name(pets.images)
     if not files: raise ValueError(f"{where}: no image has a label in its name")
     train, valid = split_by_rand_pct(len(files), valid_pct, seed)
     if not len(train):

@@ -17,22 +17,19 @@ import torch
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.Image import Transpose
 from torch import Tensor
+from ..engine.names import clean_name
 
 # %% ../../nbs/20_images.ipynb #k001
 class BadImage(ValueError):
     "An image, or a file that should be one, cannot be read"
 
 # %% ../../nbs/20_images.ipynb #k002
-def shown(name)->str:
-    "A name from outside, safe to print: no control characters, no bytes that are no text"
-    return ''.join(c if c.isprintable() else '?' for c in str(name))
-
 def _reason(e): # what went wrong, in one line
     if isinstance(e, UnidentifiedImageError): return 'its content is of no known kind'
     if isinstance(e, Image.DecompressionBombError): # as below, but by Pillow, and of all programs
         return f'{str(e).split(",")[0]}, twice PIL.Image.MAX_IMAGE_PIXELS'
     said = getattr(e, 'strerror', None) or str(e).strip().split('\n')[0]
-    return shown(said) or type(e).__name__
+    return clean_name(said) or type(e).__name__
 
 @contextmanager
 def _reading(name):
@@ -40,7 +37,7 @@ def _reading(name):
     try:
         yield
     except Exception as e: # a decoder that is fed damaged bytes may raise anything
-        raise BadImage(f"{shown(name)} is not an image that can be read ({_reason(e)})") from None
+        raise BadImage(f"{clean_name(name)} is not an image that can be read ({_reason(e)})") from None
 
 # %% ../../nbs/20_images.ipynb #k004
 MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; 1.5 GB while it is read
@@ -53,7 +50,7 @@ def _open(path):
     image = Image.open(path)
     # (MPO: a photograph with its thumbnails; PSD: an image with its layers)
     if image.format not in ('MPO', 'PSD') and getattr(image, 'is_animated', False):
-        warnings.warn(f'{shown(path)} holds several images; the first one is used')
+        warnings.warn(f'{clean_name(path)} holds several images; the first one is used')
     return image
 
 def _check(image, max_pixels): # before it is decoded
@@ -268,7 +265,7 @@ def _why_broken(path, size, changed): # looked at again when size or time are ot
 # %% ../../nbs/20_images.ipynb #c012
 def list_images(folder:str|Path)->tuple[list[Path],list[Path]]: # images, files that are broken
     "The images directly in `folder`, sorted by name; what is not called an image is passed over"
-    if not Path(folder).is_dir(): raise FileNotFoundError(f'{shown(folder)} is not a folder')
+    if not Path(folder).is_dir(): raise FileNotFoundError(f'{clean_name(folder)} is not a folder')
     files = [f for f in Path(folder).iterdir()
              if f.suffix.lower() in SUFFIXES and not f.name.startswith('.')]
     files.sort(key=lambda f: f.name)
