@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torchvision import models
 from .engine.lookup import nearest
+from .training.numbers import check_number
 from .training.weights import load_body, pretrained_weights
 
 # %% ../nbs/02_head.ipynb #c010
@@ -65,6 +66,9 @@ def create_head(
     p=.5, # dropout before the last layer; half of it before the first
 )->nn.Sequential: # (b,nf,h,w) -> (b,c)
     "The head of fastai v1, with its initialisation"
+    for name, size in dict(nf=nf, c=c, hidden=hidden).items():
+        check_number(size, name, 1, whole=True)
+    check_number(p, 'p', 0, 1)
     head = nn.Sequential(
         AdaptiveConcatPool2d(), nn.Flatten(),
         nn.BatchNorm1d(2*nf), nn.Dropout(p/2), nn.Linear(2*nf, hidden),

@@ -32,6 +32,9 @@ def show_row(
     "Images side by side, brought to one height"
     arrays = [_for_imshow(o) for o in images]
     titles = titles or [''] * len(arrays)
+    if len(titles) != len(arrays):
+        raise ValueError(f'{len(titles)} titles for {len(arrays)} images')
+    if not 0 < height < 100: raise ValueError(f'height is {height}; expected inches, above 0')
     widths = [height*a.shape[1]/a.shape[0] for a in arrays]
     gap, top = .06, .28 if any(titles) else .04 # inches: between two images, above them
     wide, high = sum(widths) + gap*(len(widths) + 1), height + top + .04
@@ -238,5 +241,6 @@ def play(
     "Sliders for the arguments of `draw`, and its figure below them"
     parameters = inspect.signature(draw).parameters.values()
     starts = {p.name: p.default for p in parameters if p.default is not p.empty} | (start or {})
+    if columns < 1: raise ValueError(f'columns is {columns}; expected 1 or more')
     made = {name: _make_slider(name, form, starts.get(name)) for name, form in sliders.items()}
     return Player(draw, made, columns)
