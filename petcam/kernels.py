@@ -23,7 +23,8 @@ def edge_kernel()->Tensor: # (1,3,3,3): one output channel, three input channels
 
 # %% ../nbs/05_kernels.ipynb #c008
 def _check_image(t, colours=(1, 3)):
-    if isinstance(t, Tensor) and t.dim() == 3 and len(t) in colours and t.numel(): return
+    right = isinstance(t, Tensor) and t.dim() == 3 and len(t) in colours
+    if right and t.numel(): return
     got = tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__
     expected = ' or '.join(f'({n},h,w)' for n in colours)
     raise ValueError(f'an image here is a tensor {expected}, got {got}')

@@ -14,7 +14,7 @@ from torch import as_tensor, bincount, Tensor
 def _class_indices(values, c): # checked
     values = as_tensor(values)
     whole = values.dim() == 1 and not values.is_floating_point()
-    if whole and (not len(values) or 0 <= values.min() <= values.max() < c): return values
+    if whole and ((0 <= values) & (values < c)).all(): return values
     raise ValueError(f'expected class indices (n,), whole numbers from 0 to {c - 1}, '
                      f'got {tuple(values.shape)} {values.dtype}')
 

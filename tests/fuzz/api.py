@@ -131,7 +131,7 @@ class World:
         wrong = dict(
             model=[None, x, self.flat, 'resnet18'], layer=['nope', 4, '', live_net()[3], -1], layers=[['nope'], [], [7]],
             x=[x[0], holes, x.long(), (x*50).byte(), x[:, :2], x[None], x.numpy(), None, [x], x[..., :0]], target=['nope', 99, -1, 1.5, True, [0], [0, 1, 2], nan, lambda y: y[0, 0], lambda y: 3.],
-            targets=['nope', [99], [-1], [1.5], []], versus=['nope', 99, -1], class_names=[['a'], 'abc', 3], method=['nope', 3, lambda a, g: a, ''], methods=[['nope'], 7],
+            targets=['nope', [99], [-1], [1.5], []], versus=['nope', 99, -1], class_names=[['a'], 3], method=['nope', 3, lambda a, g: a.sum(), ''], methods=[['nope'], 7],
             images=[[], [image*50], 'no such file.jpg', [image[0]], [x], 5], image=[image*50, x, 'no such file.jpg', image[:2], np.zeros(3), None, self.folder/'images'/'broken_1.jpg'],
             map=[bad_map[0], maps, maps[0, 0], 'map', None], maps=[bad_map, maps[0], maps[:1], None, normal(3, 6, 6)], masks=[masks[0], masks*torch.arange(1, 3)[:, None, None], masks[:1], None],
             mask=[masks, masks[0]*torch.arange(12), 'mask'], a=[normal(2, 8), None], g=[normal(2, 8, 3, 3), None], acts=[normal(8), None], alpha=[-1, 2, nan, '1'], cmap=['nope', 3], limit=[-1, nan, float('inf')],
@@ -153,9 +153,12 @@ class World:
                   'data.label_of.path': ['pug.jpg', None], 'training.checkpoints.read_checkpoint.path': [self.folder/'none.pth', self.files[0], None], 'training.optimizer.set_rates.lrs': [[nan], [], 'x'],
                   'onecycle.Learner.model': [None, 'resnet18'], 'study.class_quads.targets': [None, 3], 'hooks.watch.layer': [None, 'nope', 3], 'web.explorer.quantise.maps': [maps[0], None]}
         # what looks wrong and is not: the value is passed through, or not needed
-        wrong |= dict.fromkeys(['engine.layers.find_layer.x', 'methods.eigen_cam.g', 'methods.mean_activation_map.g', 'heatmap.upsample.map', 'files.pets.labelled.files', 'study.write_rows.path', 'web.explorer.explorer_html.path',
+        wrong |= dict.fromkeys(['engine.layers.find_layer.x', 'heatmap.upsample.map', 'files.pets.labelled.files', 'study.write_rows.path', 'web.explorer.explorer_html.path',
                                 'engine.adapter.with_image.image', 'engine.layers.name_of.layer', 'engine.layers.name_of.model', 'study.class_quads.seed', 'toy.scenes.draw_pair.seed', 'toy.scenes.draw_pet.seed',
                                 'study.insertion_deletion.seed', 'study.evaluate_maps.seed', 'files.images.as_tensor.at_least'], [])
+        # the formulas of the lesson on methods, one line each: whatever calls them checks what goes in and comes out
+        formulas = 'mean_activation_map', 'eigen_cam', 'grad_cam_map', 'grad_cam_plus_plus', 'hires_cam', 'layer_cam'
+        wrong |= {f'methods.{o}.{p}': [] for o in formulas for p in 'ag'}
         wrong |= {'engine.targets.probabilities.logits': [None, 'x'], 'engine.modes.eval_mode.model': [None, x, 'resnet18'], 'head.train_mode.model': [None, x], 'study.is_confident.model': [None, x, 'resnet18'],
                   'engine.layers.layers_of.model': [None, x, 'resnet18'], 'localise.randomize_weights.model': [None, x, 'resnet18'], 'training.optimizer.train_step.model': [None, x], 'kernels.first_kernels.model': [None, self.flat],
                   'engine.layers.find_layer.model': [None, x, 'resnet18'], 'engine.layers.find_layer.layer': ['nope', 4, -1], 'methods.find_method.method': ['nope', 3, ''], 'engine.layers.layers_of.x': [x[0], x.long(), x[:, :2], None, [x]],
