@@ -110,7 +110,7 @@ def _run(data, arch, weights, size, bs, epochs, out, seed, precision, workers, r
     _try_sizes(learn, stages)
     facts = _run_facts(learn, pets, seed)
     _print_facts(facts)
-    check_report(learn.data, facts)
+    check_report(learn.data, facts, learn.model, stages[-1].size)
     typed = dict(data=data and Path(data).absolute(), arch=arch, weights=weights, size=size, bs=bs,
                  epochs=epochs and ','.join(map(str, epochs)), seed=seed, precision=precision)
     typed = {name: str(o) for name, o in typed.items() if o is not None}
@@ -145,7 +145,7 @@ def _files_in(images): # folders -> their images
     from petcam.files.images import list_images
     found = []
     for path in map(Path, images):
-        found += list_images(path)[0] if path.is_dir() else [path]
+        found += sorted(sum(map(list, list_images(path)), [])) if path.is_dir() else [path]
     if found: return found
     raise Usage(f"{', '.join(images[:3])}: no images there")
 
@@ -162,6 +162,11 @@ def _target(text, names): # a name, or else an index
     if is_index: return int(text)
     raise Usage(f"--class {text}: this model has no class names; expected an index, or --classes")
 
+def _preparation(opened, mean, std, size): # the model's own, unless numbers are given
+    numbers = dict(mean=mean, std=std, size=size)
+    numbers = {name: o for name, o in numbers.items() if o is not None}
+    return numbers or dict(transform=opened.transform)
+
 def _path_for(out, image, name, several):
     default = f"{file_name(Path(image).stem)}-{file_name(name)}.png"
     if out is None: return Path(default)
@@ -172,7 +177,8 @@ def _free(path, taken): # the same name from another folder gets a number
     if path not in taken: return path
     return path.with_stem(f'{path.stem}-{len(taken)+1}')
 
-def _cam(images, target, layer, method, model, weights, classes, mean, std, size, out, force):
+def _cam(images, target, layer, method, model, weights, classes, mean, std, size, activation, out,
+         force):
     "Draw where a trained network sees a class in each image"
     from petcam.engine.zoo import open_model
     from petcam.files.images import BadImage
@@ -181,8 +187,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
     files = _files_in(images)
     if out and Path(out).suffix and not Path(out).is_dir(): check_output(out, files, force)
     opened = open_model(model, weights, classes)
-    how = dict(mean=mean, std=std, size=size)
-    how = {name: o for name, o in how.items() if o is not None} or dict(transform=opened.transform)
+    how = _preparation(opened, mean, std, size)
     if opened.about and opened.about.get('kind') == 'toy':
         print("this network has learnt from toy pets, drawings; "
               "what it says of photographs means little")
@@ -190,7 +195,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
     for file in files:
         try:
             seen = explain(opened.model, file, k, layer or opened.layer, method,
-                           class_names=opened.class_names, **how)
+                           class_names=opened.class_names, activation=activation, **how)
         except BadImage as e:
             wrong.append(str(e))
             continue
@@ -239,14 +244,50 @@ def _localise_facts(model, about, d, files, split, seed, curves):
                      "in 10 steps"),
             ('versions', f"petcam {petcam.__version__}, torch {torch.__version__}")]
 
-def _localise(model, data, n, split, layers, size, curves, out, seed, force):
-    "Score heatmaps against the trimaps, with all baselines"
+def _print_tables(rows, kind):
+    from petcam.study import markdown, tables
+    for title, table in tables(rows).items():
+        print()
+        _say(f"{title} ({kind}; in percent; in brackets the number of images)")
+        print(f"\n{markdown(*table)}\n")
+
+def _masked(data, masks, n, seed): # the images that have masks, or `n` of them at random
+    import numpy as np
+    have = {f.stem for f in Path(masks).iterdir()}
+    files = [f for f in _files_in([data]) if f.stem in have]
+    if not files: raise Usage(f"{data}: no image has a mask of the same name in {masks}")
+    return [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:n])]
+
+def _localise_own(opened, data, masks, target, n, layers, how, out, seed, force):
+    from petcam.study import score_folder, write_rows
+    path = check_output(out/'localise.csv', force=force)
+    result = score_folder(opened.model, _masked(data, masks, n, seed), masks,
+                          _target(target, opened.class_names), layers, opened.class_names,
+                          seed=seed, **how)
+    _print_tables(result.rows, 'masks of your own')
+    _say(f"wrote {write_rows(path, result.rows)}")
+
+def _localise(model, weights, classes, data, masks, target, n, split, layers, mean, std, size,
+              curves, out, seed, force):
+    "Score heatmaps against the trimaps or masks of one's own, with all baselines"
+    if masks:
+        from petcam.engine.zoo import open_model
+        if not data: raise Usage("--masks needs --data, the folder of the images")
+        opened, out = open_model(model, weights, classes), _check_writable(out)
+        how = _preparation(opened, mean, std, size)
+        return _localise_own(opened, data, masks, target, n, layers, how, out, seed, force)
+    if any((weights, classes, target, mean, std)):
+        raise Usage("--weights, --classes, --class, --mean and --std go with --masks")
     if not Path(model).is_file():
-        raise Usage(f"--model {model}: no such file; `petcam run` makes one")
+        raise Usage(f"--model {model}: no such file; `petcam run` makes one "
+                    "(any model can be scored with --masks)")
+    _localise_trained(model, data, n, split, layers, size, curves, out, seed, force)
+
+def _localise_trained(model, data, n, split, layers, size, curves, out, seed, force):
     from petcam.files.storage import atomic_write
     from petcam.engine.layers import find_layer
     from petcam.engine.zoo import load_trained
-    from petcam.study import markdown, study, study_html, tables, write_rows
+    from petcam.study import study, study_html, write_rows
     out, (net, about) = _check_writable(out), load_trained(model)
     for name in ('localise.html', 'localise.csv'):
         check_output(out/name, [model], force)
@@ -261,13 +302,10 @@ def _localise(model, data, n, split, layers, size, curves, out, seed, force):
               "the numbers mean little")
     pairs = len(files) if d.kind == 'toy' else 0
     result = study(net, d, files, targets, layers, pool, pairs=pairs, curves=curves, seed=seed)
-    for title, table in tables(result.rows).items():
-        print(f"\n{title} ({d.kind}; in percent; in brackets the number of images)\n")
-        print(markdown(*table))
+    _print_tables(result.rows, d.kind)
     html = study_html(net, d, files, targets, result, facts)
     page = atomic_write(out/'localise.html',
                         lambda aside: Path(aside).write_text(html, encoding='utf-8'))
-    print()
     _say(f"wrote {page} and {write_rows(out/'localise.csv', result.rows)}")
 
 # %% ../nbs/55_cli.ipynb #c016
@@ -331,14 +369,7 @@ def _run_options(add):
              'the other options are as they were')
     add('--force', **_FORCE)
 
-def _cam_options(add):
-    add('images', nargs='+', metavar='IMAGE', help='an image file, or a folder of them')
-    add('--class', dest='target', metavar='NAME',
-        help='the target class, by name or index (default: what the network predicts)')
-    add('--layer', metavar='NAME', help='the layer to look at (default: the last that gives a map)')
-    add('--method', default='Grad-CAM', metavar='NAME',
-        help="or HiResCAM, Grad-CAM++, LayerCAM, Eigen-CAM, 'mean activation' "
-             "(default: %(default)s)")
+def _model_options(add):
     add('--model', default=_TRAINED, metavar='MODEL',
         help='what `petcam run` has trained, or torchvision:NAME, timm:NAME, '
              'MODULE:FUNCTION (default: %(default)s)')
@@ -347,24 +378,38 @@ def _cam_options(add):
     add('--classes', metavar='FILE', help='for those: the class names, one in each line')
     add('--mean', type=_per_channel, metavar='N[,N,N]', help='of the images, if not the usual one')
     add('--std', type=_per_channel, metavar='N[,N,N]', help='likewise')
-    add('--size', type=_PIXELS, metavar='PIXELS', help='likewise: side of the images')
+    add('--size', type=_PIXELS, metavar='PIXELS',
+        help='side of the images (default: what suits the model)')
+
+def _cam_options(add):
+    add('images', nargs='+', metavar='IMAGE', help='an image file, or a folder of them')
+    add('--class', dest='target', metavar='NAME',
+        help='the target class, by name or index (default: what the network predicts)')
+    add('--layer', metavar='NAME', help='the layer to look at (default: the last that gives a map)')
+    add('--method', default='Grad-CAM', metavar='NAME',
+        help="or HiResCAM, Grad-CAM++, LayerCAM, Eigen-CAM, 'mean activation' "
+             "(default: %(default)s)")
+    _model_options(add)
+    add('--activation', choices=['softmax', 'sigmoid', 'none'],
+        help="how the model's outputs are read (default: softmax)")
     add('--out', metavar='FILE',
         help='the image to write, or a folder (default: IMAGE-CLASS.png here)')
     add('--force', **_FORCE)
 
 def _localise_options(add):
-    add('--model', default=_TRAINED, metavar='FILE',
-        help='what `petcam run` has trained (default: %(default)s)')
+    _model_options(add)
     add('--data', metavar='PATH',
         help='a folder of images with trimaps (default: what `petcam data` finds)')
+    add('--masks', metavar='PATH',
+        help='a folder with a mask of the same name for each image: any model can be scored')
+    add('--class', dest='target', metavar='NAME',
+        help='with --masks: what they show (default: what the model predicts in each image)')
     add('--n', type=_whole(1, 10**9), metavar='N',
         help='so many images, at random (default: all with a trimap)')
     add('--split', default='all', choices=['all', 'valid'],
         help='valid: only those that the network was not trained on (default: %(default)s)')
     add('--layers', type=_names, metavar='NAME[,NAME]',
         help='the layers to look at (default: the last, and the last with a larger map)')
-    add('--size', type=_PIXELS, metavar='PIXELS',
-        help='side of the images (default: what the network was trained with last)')
     add('--curves', type=_whole(1, 10**9), default=100, metavar='N',
         help='insertion and deletion for so many images (default: %(default)s)')
     add('--out', default='build', metavar='DIR',
@@ -397,7 +442,7 @@ _COMMANDS = { # name -> function, its options, what it does, an example
              'petcam data --download'),
     'lab': (_lab, _lab_options, 'open the lessons in JupyterLab', 'petcam lab my-lessons'),
     'localise': (_localise, _localise_options,
-                 'measure how well heatmaps find the animals, against the trimaps',
+                 'measure how well heatmaps find the animals, against trimaps or masks',
                  'petcam localise --model build/models/stage-3.pth --data ~/pets')}
 
 def _parser():
@@ -419,13 +464,14 @@ def _read(words): # -> options
 # %% ../nbs/55_cli.ipynb #c035
 _LACKING = [ # the system's numbers, torch's words, what is missing, options that may help
     ({ENOSPC, EDQUOT, EFBIG}, 'PytorchStreamWriter|inline_container',
-     'there is no room to write', ['--out']),
+     'there is no room to write', ['another --out']),
     (set(), r'shared memory|/torch_\d|Bus error|unable to mmap|\(shm\)',
-     'the shared memory of this machine (/dev/shm) is too small', ['--workers 0', '--bs']),
-    (set(), 'DataLoader worker', 'a process that prepares images was killed, perhaps for want '
-     'of memory', ['--workers 0', '--bs', '--size']),
+     'the shared memory of this machine (/dev/shm) is too small',
+     ['--workers 0', 'a smaller --bs']),
+    (set(), r'DataLoader worker \(pid', 'a process that prepares images was killed, perhaps for '
+     'want of memory', ['--workers 0', 'a smaller --bs']),
     ({ENOMEM}, "[Oo]ut of memory|allocate memory|MemoryError|not enough memory|bad_alloc",
-     'there is too little memory', ['--bs', '--size', '--workers 0']),
+     'there is too little memory', ['a smaller --bs', 'a smaller --size', '--workers 0']),
     ({EAGAIN}, "can't start new thread", 'there are too many processes', ['--workers 0']),
     ({EMFILE, ENFILE}, 'Too many open files', 'there are too many open files', ['--workers 0'])]
 
@@ -445,8 +491,8 @@ def _sentence(e, options): # what is printed; None: it is a mistake of ours
     found, text = _lacking(e), clean_name(' '.join(_own_words(e).split()))
     if found:
         what, may_help = found
-        ours = ' or '.join(o for o in may_help if o.split()[0].strip('-') in options)
-        return f"{what} ({text:.300})" + (f"; another {ours} may help" if ours else '')
+        ours = [o for o in may_help if re.search(r'--(\w+)', o)[1] in options]
+        return f"{what} ({text:.300})" + (f"; try {' or '.join(ours)}" if ours else '')
     if isinstance(e, (Usage, ValueError, OSError, ImportError)): return text
 
 # %% ../nbs/55_cli.ipynb #c022

@@ -44,7 +44,7 @@ def label_of(path:Path, pattern=LABEL)->str:
 # %% ../nbs/00_data.ipynb #c032
 def split_by_rand_pct(n:int, valid_pct=.2, seed=2)->tuple[np.ndarray,np.ndarray]:
     "Indices to train (ascending) and to validate (as shuffled), exactly as fastai v1"
-    check_whole(0, n=n)
+    check_whole(n=n)
     check_whole(0, 2**32 - 1, seed=seed)
     if not 0 <= valid_pct <= 1:
         raise ValueError(f"valid_pct is {valid_pct}; expected a fraction from 0 to 1")
@@ -79,7 +79,7 @@ class PetSet(Dataset):
     def stand_in(self, i): # for an image that breaks while we train
         return torch.full((3, self.size, self.size), .5), self.y[i]
 
-    def prepare(self, image): # a large file is read at no less than twice the size
+    def prepare(self, image): # a large one is read at no less than twice the size
         "The square that `tfms` makes of an image"
         return self.tfms(as_tensor(image, 2*self.size), self.size, self.padding_mode)
 
@@ -163,11 +163,12 @@ def get_data(
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
     pets = path if isinstance(path, Pets) else find_pets(path)
     files, labels = labelled(pets.files, pattern)
+    if not files: raise ValueError(f"{pets.images}: no image has a label in its name")
     train, valid = split_by_rand_pct(len(files), valid_pct, seed)
+    if not len(train):
+        raise ValueError(f"valid_pct is {valid_pct}: of {len(files)} images "
+                         "none is left to train with")
     classes = sorted({labels[i] for i in train})
-    if not classes:
-        raise ValueError(f"{pets.images}: no image to train on; {len(files)} have a label, "
-                         f"and valid_pct is {valid_pct}")
     if len(classes) < 2:
         raise ValueError(f"{pets.images}: all {len(files)} images are of one class, "
                          f"{classes}; expected at least two")

@@ -62,6 +62,8 @@ CLASS_DISCRIMINATIVE = [o for o in METHODS if o not in CLASS_AGNOSTIC]
 def find_method(method): # a name, or a function (activation, gradient) -> map
     "The formula that `method` names"
     if callable(method): return method
+    if not isinstance(method, str):
+        raise TypeError(f'a method is a name or a function, got {method!r}')
     return list(METHODS.values())[index_of(method, METHODS, 'method')]
 
 # %% ../nbs/08b_methods.ipynb #c049
@@ -137,6 +139,7 @@ def score_cam(
     class_names=None, **adapt,
 )->Tensor: # (b,h,w)
     "Each channel weighted by the score behind its mask (Score-CAM, arXiv 1910.01279)"
+    if bs < 1: raise ValueError(f'bs must be 1 or more, got {bs}')
     a, y = activation(model, layer, x, **adapt)
     sides = list(range(2, a.dim()))
     low, high = a.amin(sides, keepdim=True), a.amax(sides, keepdim=True)
@@ -187,14 +190,13 @@ def explain_batch(
             for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
 
 # %% ../nbs/47b_explain.ipynb #c011
-import warnings
 from dataclasses import replace
-from pathlib import Path
 from torch import Tensor, nn
-from .files.images import denormalize, list_images
+from .files.images import denormalize
 from .engine.adapter import Adapter, image_of
 from .engine.explanation import Explanation
-from .engine.preparation import class_names_of, model_of, own_view, preparation_for
+from .engine.preparation import (class_names_of, images_in, model_of, own_view,
+                                       preparation_for)
 
 # %% ../nbs/47b_explain.ipynb #c014
 def _is_batch(images, model): # what the model takes as input, as it is?
@@ -214,17 +216,6 @@ def _views(x): # (b,c,...) -> an image to look at for each, from 0 to 1
     views = [own_view(o) for o in x]
     if x.dim() > 3: return views
     return [o[:, None].expand(-1, max(1, o.shape[1]//8), -1) for o in views] # strips
-
-def _as_list(images): # one image, several of them, or a folder -> a list; are they several?
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
-        folder, (images, broken) = images, list_images(images)
-        if broken:
-            warnings.warn(f'{len(broken)} of {len(images) + len(broken)} images in {folder} cannot '
-                          f'be read: {", ".join(o.name for o in broken[:5])}', stacklevel=3)
-    elif not isinstance(images, (list, tuple)) and getattr(images, 'ndim', 0) < 4:
-        return [images], False
-    if not len(images): raise ValueError('there are no images: give one, or some')
-    return list(images), True
 
 def _one_for_each(target, n): # -> n targets
     if hasattr(target, 'tolist'): target = target.tolist() # of torch or numpy
@@ -262,7 +253,7 @@ def explain(
                              'transform=, mean=, std= and size= are for images')
         return explained(layer, images, target, _views(image_of(images)))
     prepare = preparation_for(model, transform, mean, std, size)
-    (images, several), found = _as_list(images), []
+    (images, several), found = images_in(images), []
     for i, (image, k) in enumerate(zip(images, _one_for_each(target, len(images)))):
         x, whole, box = prepare(image, f'image {i + 1}' if several else 'the image')
         found.append(replace(*explained(layer, x, k, [whole]), box=box))

@@ -190,6 +190,7 @@ class Learner:
         self.model.eval()
         with autocast(self.data.device, self.precision):
             batches = [(self.model(xb).float().cpu(), yb.cpu()) for xb, yb in self.data.valid_dl]
+        if not batches: raise ValueError('there are no validation images to predict')
         logits, y = (torch.cat(o) for o in zip(*batches))
         return logits, y, F.cross_entropy(logits, y, reduction='none')
 

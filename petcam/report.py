@@ -8,7 +8,7 @@ __all__ = ['Run', 'two_animals', 'check_report', 'ReportError', 'write_report', 
 # %% ../nbs/54_report.ipynb #c002
 import json, os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 import torch
@@ -122,8 +122,11 @@ def _title(seen):
     v = seen.verdict
     return f'{v.name}: {v.probability:.1%}, rank {v.rank} of {v.of}'
 
+def _where(seen): # or why there is nothing to see
+    return seen.note or describe(seen.map)
+
 def _map_html(seen, before=''):
-    return image_html(seen.overlay(alpha=.55), describe(seen.map), before + _title(seen))
+    return image_html(seen.overlay(alpha=.55), _where(seen), before + _title(seen))
 
 def _most_surprising(data, losses, n): # (index, image) pairs; what broke meanwhile is left out
     found = []
@@ -174,7 +177,7 @@ def report_html(
                            'by batch, one line for each stage'),
         pair=[image_html(_pixels(as_seen), f'an image with two animals, {source}', source),
               *map(_map_html, both)],
-        pair_words=[(_title(seen), describe(seen.map)) for seen in both],
+        pair_words=[(_title(seen), _where(seen)) for seen in both],
         explorer=_explorer(learn, image, surprising[:3]),
         confusion=figure_html(confusion_figure(counts, labels), 'confusion matrix of '
                               f'{data.c} classes, {wrong} images off the diagonal'),
@@ -183,12 +186,14 @@ def report_html(
     return page('petcam report', body)
 
 # %% ../nbs/54_report.ipynb #c018
+def _at_size(data, size):
+    return replace(data, valid_ds=replace(data.valid_ds, size=size))
+
 def _untrained(data, n=4): # in place of a learner: `n` images, all of them mistaken
     y = torch.tensor(data.valid_ds.y[:n])
     logits = F.one_hot((y + 1) % data.c, data.c).float()
     with torch.random.fork_rng(devices=[]): # the training's random numbers stay as they are
-        body = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(),
-                             nn.Conv2d(8, 8, 3, 4, 1), nn.ReLU())
+        body = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU())
         head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, data.c))
     predictions = logits, y, F.cross_entropy(logits, y, reduction='none')
     return SimpleNamespace(data=data, model=nn.Sequential(body, head).to(data.device).eval(),
@@ -197,10 +202,15 @@ def _untrained(data, n=4): # in place of a learner: `n` images, all of them mist
 def check_report(
     data:Data,
     facts:list[tuple[str,str]]=(), # as for `write_report`
+    model:nn.Sequential=None, # body and head; None: only the page is tried
+    size:int=None, # of the images in the last stage; None: that of `data`
 ):
     "Make a report before there is anything to report: what would fail after the training fails now"
     run = Run('untrained', data.size, [(0, 1., 1., 1., 0.)], [1.], [.1], [.9])
-    report_html(_untrained(data), [run], facts).encode()
+    report_html(_untrained(_at_size(data, 64)), [run], facts).encode()
+    if model is None: return
+    learn = SimpleNamespace(data=_at_size(data, size or data.size), model=model)
+    _explained(learn, two_animals(learn.data)[0], 0)
 
 # %% ../nbs/54_report.ipynb #c021
 class ReportError(ValueError):

@@ -190,6 +190,14 @@ def test_a_trial_leaves_nothing_behind(learn, tmp_path, monkeypatch):
 @pytest.mark.parametrize('size', [8, 31, 352])
 def test_a_trial_takes_images_of_any_size(folder, size): check_report(get_data(size, 8, path=folder, workers=0))
 
+def test_a_trial_finds_that_the_network_has_no_map(few_pets):
+    data = get_data(64, 8, path=few_pets, workers=0)
+    model = cnn_learner(data, 'mobilenet_v3_small', weights=None).model
+    modes = [m.training for m in model.modules()]
+    check_report(data, model=model)
+    with pytest.raises(ValueError, match=r"layer '0' gives \(1, 576, 1, 1\)"): check_report(data, model=model, size=32)
+    assert modes == [m.training for m in model.modules()]
+
 @pytest.mark.parametrize('junk', [b'', b'junk', b'\x89PNG\r\n\x1a\n' + b'x'*50])
 def test_a_broken_image_of_two_animals_is_said_and_passed_over(few_pets, junk):
     (few_pets/'catdogTogether.png').write_bytes(junk)
@@ -228,7 +236,7 @@ def test_a_c_locale_is_no_reason_to_fail(folder):
 
 @pytest.fixture
 def trained(few_pets, tmp_path):
-    learn = cnn_learner(get_data(32, 8, path=few_pets, workers=0), 'mobilenet_v3_small', weights=None, model_dir=tmp_path/'out'/'models')
+    learn = cnn_learner(get_data(64, 8, path=few_pets, workers=0), 'resnet18', weights=None, model_dir=tmp_path/'out'/'models')
     learn.save('stage-1')
     return learn
 

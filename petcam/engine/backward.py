@@ -73,7 +73,7 @@ def _no_run(kept, call): # why none of a layer's outputs is the one that counts
     times = f'ran {len(kept)} times in one forward pass'
     if call is None and len(kept) > 1:
         return f'{times}, so it has no one map: name a run, from call=0 to call={len(kept)-1}'
-    if not -len(kept) <= (call or 0) < len(kept): return f'{times}: there is no call={call}'
+    if not 0 <= (call or 0) < len(kept): return f'{times}: there is no call={call}'
 
 def _raw_and_layouts(model, layers, kept, x, adapter): # of each layer: a tensor, how to lay it out
     kept = [list(outputs) for outputs in kept] # a probe runs the model again: not for us
@@ -94,10 +94,11 @@ def _raw_and_layouts(model, layers, kept, x, adapter): # of each layer: a tensor
 
 def _check_rearranges(layout, shape): # each number once, or not at all; zeros may be added
     n = math.prod(shape)
-    places = layout(torch.arange(1, n + 1, dtype=torch.double).view(shape))
-    known = (places == places.round()) & (0 <= places) & (places <= n)
-    times = torch.bincount(places[known].long(), minlength=n + 1)
-    if known.all() and times[1:].max() <= 1: return
+    numbers = torch.arange(1, n + 1, dtype=torch.double).view(shape)
+    laid_out = layout(numbers)
+    places = laid_out.clamp(0, n).long()
+    once = places.flatten().bincount()[1:].max() <= 1
+    if once and laid_out.equal(places.double()) and laid_out.equal(-layout(-numbers)): return
     raise ValueError('reshape= may only rearrange the numbers of the layer, and this one '
                      'changes or repeats them, so the gradient has no such map')
 

@@ -49,10 +49,11 @@ def tokens(
 def _grids(n, sides, seen): # the grids (rows, columns) that n tokens can have
     height, width = sides if len(sides) == 2 else (0, 0)
     rows = range(isqrt(n*height//width), 0, -1) if width else ()
-    fitting = [(h, h*width//height) for h in rows if h*width%height == 0][:2]
+    fitting = [(h, h*width//height) for h in rows if h*width%height == 0][:1]
     known = sorted(seen, key=prod, reverse=True) # few other tokens first
     most = n - (len(sides) == 1) # n places of a signal are no tokens, but channels last
-    return [grid for grid in dict.fromkeys(known + fitting) if n/2 < prod(grid) <= most]
+    return [grid for grid in dict.fromkeys(known + fitting)
+            if max(1, n - max(16, n//2)) <= prod(grid) <= most]
 
 def _turned(form): # the same form of (n,b,c)
     return Form(form.name, lambda o: form.layout(o.transpose(0, 1)))
@@ -110,10 +111,12 @@ def _evident(out, b, sides, grid, reshape): # the form that needs no probe; None
     if o is None: return None
     if reshape:
         given = _possible(out, b, sides, [grid] if grid else [], reshape)
-        return given[0] if len(given) == 1 else None
+        return given[0] if given else None
     if len(o) != b: return None
     if is_clear(o.shape, sides): return CHANNELS_FIRST
-    if grid and o.dim() == 3 and 0 <= o.shape[1] - prod(grid) <= 16: return tokens(*grid)
+    if not grid or o.dim() != 3: return None
+    fits = [0 <= n - prod(grid) <= 16 for n in o.shape[1:]] # as tokens, as channels
+    return tokens(*grid) if fits == [True, False] else None
 
 # %% ../../nbs/42d_forms.ipynb #c044
 _FAR = {1: (1,), 2: (-1, 1), 3: (1, -1, 1)} # for each side: 1, if it grows towards the top right
@@ -160,14 +163,18 @@ def _correlations(D): # of each side that has more than one location: one row ha
 def _least(D): # of the correlations
     return min(r for r, _ in _correlations(D))
 
+def _answers_elsewhere(D): # the channels agree on other places
+    return any(sigma < -4 or sigma > .7*len(D)**.5 and r < .25 for r, sigma in _correlations(D))
+
 def _answers_place(D): # does a location of the output answer to the same one of the image?
     found = _correlations(D)
     least, most = min(found)[0], max(found)[0]
-    surely = all(sigma > .9 and (r > .2 or sigma > 2) for r, sigma in found)
-    return surely and least > (.1 if len(found) > 1 else .5) and least > .4*most
+    surely = all(sigma > .9 and (r > .2 or sigma > 2.5) for r, sigma in found)
+    strong = least > (.06 if len(found) > 1 else .5) and least > .4*most
+    return surely and strong and not _answers_elsewhere(D)
 
-def _answers_everywhere(D): # each location to all of the image alike
-    return all(abs(sigma) < 3 for _, sigma in _correlations(D))
+def _answers_everywhere(D): # each location to all of the image, and each channel too
+    return D.flatten(1).sum(1).abs().sum() < .5 and not _answers_elsewhere(D)
 
 # %% ../../nbs/42d_forms.ipynb #c048
 def hear_layers(
@@ -207,9 +214,11 @@ def _wrong(shape, image):
 def _is_table(out): # (b,n,n), whose rows answer as its columns do
     return len(set(map_tensor(out).shape[1:])) == 1
 
-def _map_shape(form, out): # and the number of numbers that the map leaves out
-    shape = tuple(form(out).shape[1:])
-    return shape, map_tensor(out)[0].numel() - prod(shape)
+def _map_shape(form, out): # and how many numbers of the whole output the map leaves out
+    numbers = []
+    each_tensor(lambda t: numbers.append(t.numel()), out)
+    maps = form(out)
+    return tuple(maps.shape[1:]), sum(numbers) - maps.numel()
 
 def _layer(out, image, seen, grid, reshape): # of the three images
     forms = _possible(out, 3, image.shape[2:], seen, reshape)
@@ -220,9 +229,10 @@ def _layer(out, image, seen, grid, reshape): # of the three images
         form = _evident(out, 3, image.shape[2:], grid, reshape)
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
     if form: return Layer(form, *_map_shape(form, out))
-    if forms and not changes: return Layer(None, (), reason='does not depend on the image')
-    o = map_tensor(out)
-    shape = () if o is None else (len(o)*len(image)//3, *o.shape[1:])
+    shape = getattr(out if isinstance(out, Tensor) else map_tensor(out), 'shape', ())
+    same = len(shape) > 0 and shape[0] == 1 # for the three images
+    if same or forms and not changes: return Layer(None, (), reason='does not depend on the image')
+    shape = (shape[0]*len(image)//3, *shape[1:]) if len(shape) else ()
     return Layer(None, (), reason=_wrong(shape, image))
 
 def probe(

@@ -100,8 +100,8 @@ def layers_of(
     return _layers(model, x, Adapter(**adapt))
 
 # %% ../../nbs/43_layers.ipynb #c013
-_UNUSED = 'no gradient: behind it only other tokens count'
-_INSIDE = 'in a block behind which only other tokens count'
+_UNUSED = 'no gradient: only other parts of its output are used'
+_INSIDE = 'in a block of whose output only other parts are used'
 
 def _block(model, name): # the innermost of several modules of one class that it is, or is in
     parts = name.split('.')

@@ -7,7 +7,7 @@ __all__ = ['Recipe', 'model_of', 'class_names_of', 'own_view', 'Preparation', 'p
 
 # %% ../../nbs/47a_preparation.ipynb #c002
 import math, warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
-from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, pil_image
+from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, list_images, pil_image
 
 # %% ../../nbs/47a_preparation.ipynb #c004
 def _numbers(values, name): # one or several -> a tuple
@@ -199,9 +199,10 @@ def own_view(
     x = ((x - low)/(high - low).clamp(min=1e-12)).clamp(0, 1).float()
     return x if len(x) == 3 else x.mean(0).expand(3, *x.shape[1:])
 
-def _shrunk_to_grey(image, box): # Pillow image -> (16,16)
-    small = image.convert('L').resize((16, 16), Image.Resampling.BOX, box)
-    return torch.from_numpy(np.array(small)).double()
+def _shrunk(grey, box): # Pillow image -> (16*16,), its mean taken away
+    small = grey.resize((16, 16), Image.Resampling.BOX, box)
+    values = torch.from_numpy(np.array(small)).double().flatten()
+    return values - values.mean()
 
 def _shows(x, image, measured): # is that part of the image in the input?
     view = own_view(x[0], measured.low, measured.high)
@@ -210,10 +211,9 @@ def _shows(x, image, measured): # is that part of the image in the input?
     ends = [x0 + (x1 - x0)*left/w, y0 + (y1 - y0)*top/h,
             x0 + (x1 - x0)*right/w, y0 + (y1 - y0)*bottom/h]
     box = [min(max(o, 0), 1)*n for o, n in zip(ends, 2*image.size)]
-    one = _shrunk_to_grey(image, box)
-    other = _shrunk_to_grey(_pillow(view), (left, top, right, bottom))
-    one, other = ((o - o.mean()).flatten() for o in (one, other))
-    if one.std() < 2: return True # nothing to compare
+    grey, view = image.convert('L'), _pillow(view).convert('L')
+    one, other = _shrunk(grey, box), _shrunk(view, (left, top, right, bottom))
+    if one.std() < max(2, np.asarray(grey).std()/2): return True # flat, or noise: nothing is left
     return float(one @ other/(one.norm()*other.norm()).clamp(min=1e-12)) > .9
 
 _SHOWN = 1600 # pixels of the longer side: more than a page shows
@@ -301,3 +301,20 @@ def preparation_for(
         return Preparation(learn.data.one_item, like, takes_files=True)
     recipe = _recipe_for(model, **numbers)
     return Preparation(recipe, like, limit=None if recipe.size else _MOST)
+
+# %% ../../nbs/47a_preparation.ipynb #c025
+def images_in(
+    images, # one image of any kind, several of them, or a folder
+)->tuple: # a list, and whether they are several
+    "The images that somebody means"
+    if isinstance(images, Iterator): images = list(images)
+    if isinstance(images, (str, Path)) and Path(images).is_dir():
+        folder, (images, broken) = images, list_images(images)
+        if broken:
+            warnings.warn(f'{len(broken)} of {len(images) + len(broken)} images in {folder} cannot '
+                          f'be read: {", ".join(o.name for o in broken[:5])}', stacklevel=3)
+    elif getattr(images, 'ndim', 0) < 4 and not isinstance(images, (list, tuple)):
+        return [images], False
+    images = list(images)
+    if images: return images, True
+    raise ValueError('there are no images: give one, or a list or folder with at least one')

@@ -29,6 +29,8 @@ def shown(name)->str:
 
 def _reason(e): # what went wrong, in one line
     if isinstance(e, UnidentifiedImageError): return 'its content is of no known kind'
+    if isinstance(e, Image.DecompressionBombError): # as below, but by Pillow, and of all programs
+        return f'{str(e).split(",")[0]}, twice PIL.Image.MAX_IMAGE_PIXELS'
     said = getattr(e, 'strerror', None) or str(e).strip().split('\n')[0]
     return shown(said) or type(e).__name__
 
@@ -41,7 +43,7 @@ def _reading(name):
         raise BadImage(f"{shown(name)} is not an image that can be read ({_reason(e)})") from None
 
 # %% ../../nbs/20_images.ipynb #k004
-MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; about 1 GB while it is read
+MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; 1.5 GB while it is read
 
 def _open(path):
     found = Path(path).stat()
@@ -85,7 +87,7 @@ def check_range(values, name='the image'): # a tensor or an array
     low, high = float(values.min()), float(values.max())
     if -.1 <= low and high <= 1.1: return
     hint = ''
-    if low < -.1: hint = '; a normalised image? `denormalize` undoes that'
+    if -20 < low < -.1 and high < 20: hint = '; a normalised image? `denormalize` undoes that'
     elif high > 10: hint = f'; divide by {255 if high < 256 else 65535}'
     raise ValueError(f'{name} has values from {low:.4g} to {high:.4g}, expected 0 to 1{hint}')
 
@@ -160,7 +162,7 @@ def _tensor_of(image): # of mode RGB or F -> (3,h,w)
 def load_image(
     path:str|Path,
     at_least:int|None=None, # read it at 1/2, 1/4 or 1/8 if both sides keep so many pixels
-    max_pixels:int|None=MAX_PIXELS, # refuse what has more (Pillow's own limit is 179 million)
+    max_pixels:int|None=MAX_PIXELS, # refuse what has more (Pillow refuses 179 million)
 )->Tensor: # (3,h,w), from 0 to 1
     "Read an image file, upright and in sRGB; `BadImage` names a file that cannot be read"
     return _tensor_of(_read(path, at_least, max_pixels))
@@ -173,7 +175,9 @@ def pil_image(
     "The same as a Pillow image, for functions that expect one"
     image = _read(path, at_least, max_pixels)
     if image.mode == 'F': image = Image.fromarray((np.asarray(image)*255).round().astype(np.uint8))
-    return image.convert('RGB')
+    image = image.convert('RGB')
+    image.info = {} # it is upright, and in sRGB
+    return image
 
 # %% ../../nbs/20_images.ipynb #k015
 _EXPECTED = ('expected a file, a Pillow image, a (3,h,w) tensor of floats from 0 to 1 '
@@ -182,15 +186,17 @@ _DIMENSIONS = {2: ', which is grey or a map', 4: ', a batch: give one of its ima
                5: ', a batch of volumes or videos'}
 
 def _from_numbers(image, name): # a tensor, or an array -> (3,h,w)
-    is_array = isinstance(image, np.ndarray)
-    x = torch.from_numpy(np.ascontiguousarray(image)) if is_array else image
-    got = f'{name} is {tuple(x.shape)} {image.dtype}{_DIMENSIONS.get(x.dim(), "")}'
-    if x.dim() == 3 and x.shape[2] == 3 and (is_array or x.shape[0] != 3): x = x.permute(2, 0, 1)
-    if x.dim() != 3 or x.shape[0] != 3 or not x.numel(): raise ValueError(f'{got}; {_EXPECTED}')
-    if x.dtype == torch.uint8: return x/255
-    if not x.is_floating_point(): raise ValueError(f'{got}; {_EXPECTED}')
-    check_range(x, name)
-    return x.float()
+    is_array, shape = isinstance(image, np.ndarray), tuple(image.shape)
+    got = f'{name} is {shape} {image.dtype}{_DIMENSIONS.get(len(shape), "")}'
+    floats = image.dtype.kind == 'f' if is_array else image.is_floating_point()
+    first, last = (len(shape) == 3 and shape[k] == 3 for k in (0, -1))
+    is_right = (first or last) and 0 not in shape
+    if not is_right or not (floats or str(image.dtype).endswith('uint8')):
+        raise ValueError(f'{got}; {_EXPECTED}')
+    if floats: check_range(image, name)
+    if is_array: image = torch.from_numpy(np.array(image, np.float32 if floats else np.uint8))
+    if last and (is_array or not first): image = image.permute(2, 0, 1)
+    return image.float() if floats else image/255
 
 # %% ../../nbs/20_images.ipynb #k016
 def as_tensor(
@@ -204,6 +210,8 @@ def as_tensor(
     if isinstance(image, Image.Image):
         with _reading(getattr(image, 'filename', '') or name):
             return _tensor_of(_alike(image, at_least, max_pixels))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (4,):
+        return as_tensor(Image.fromarray(image)) # with alpha
     if isinstance(image, (Tensor, np.ndarray)): return _from_numbers(image, name)
     kind = f'a {type(image).__name__}'
     if isinstance(image, (tuple, list)): kind += f' of {len(image)}'
@@ -259,6 +267,7 @@ def _why_broken(path, size, changed): # looked at again when size or time are ot
 # %% ../../nbs/20_images.ipynb #c012
 def list_images(folder:str|Path)->tuple[list[Path],list[Path]]: # images, files that are broken
     "The images directly in `folder`, sorted by name; what is not called an image is passed over"
+    if not Path(folder).is_dir(): raise FileNotFoundError(f'{shown(folder)} is not a folder')
     files = [f for f in Path(folder).iterdir()
              if f.suffix.lower() in SUFFIXES and not f.name.startswith('.')]
     files.sort(key=lambda f: f.name)

@@ -195,13 +195,23 @@ def _paint_background(canvas, rng):
 # %% ../../nbs/29_scenes.ipynb #c012
 def _generators(seed, n):
     "`n` random generators that know nothing of each other"
-    return [np.random.default_rng(o) for o in np.random.SeedSequence(seed).spawn(n)]
+    try:
+        sequence = np.random.SeedSequence(seed)
+    except ValueError:
+        raise ValueError(f'seed is {seed!r}; expected whole numbers, 0 or more') from None
+    return [np.random.default_rng(o) for o in sequence.spawn(n)]
 
 def _some_size(rng):
     "A random size, like small photographs: one side 192 to 240, the other up to 1.3 times that"
     short = rng.integers(192, 241)
     long = int(short*rng.uniform(1, 1.3))
     return (short, long) if rng.random() < .4 else (long, short)
+
+def _checked_size(size):
+    "The width and the height of an image"
+    both = [index(o) for o in size] if isinstance(size, (list, tuple)) else []
+    if len(both)==2 and min(both) >= 16 and max(both) <= 4096: return both
+    raise ValueError(f'size is {size!r}; expected (width, height), from 16 to 4096 pixels each')
 
 def _canvas_with_background(w, h, scene, day):
     "A canvas for an image of (w,h), with a background and the sun somewhere above"
@@ -221,7 +231,7 @@ def draw_pet(
     breed = breed_named(breed)
     look, background, day = _generators(seed, 3)
     if scene is not None: background, = _generators(scene, 1)
-    w, h = size or _some_size(look)
+    w, h = _some_size(look) if size is None else _checked_size(size)
     pose = pose or str(look.choice(POSES, p=[.46, .22, .16, .16]))
     if pose not in POSES:
         raise ValueError(f'unknown pose {pose!r}: expected one of {", ".join(POSES)}')
@@ -242,7 +252,7 @@ def draw_pair(
 )->tuple:       # image, left mask, right mask; both (h,w) uint8
     "Draw two animals side by side in the middle square: an image and two masks without overlap"
     *looks, background, day = _generators(seed, 4)
-    w, h = size or (300, 288)
+    w, h = _checked_size((300, 288) if size is None else size)
     canvas = _canvas_with_background(w, h, background, day)
     side = 2*min(w, h)
     for breed, look, x in zip((left, right), looks, (w-side/2, w)):

@@ -74,12 +74,14 @@ class Loader:
     ):
         check_whole(bs=bs)
         check_whole(0, workers=workers)
-        self.train, self.device = train, torch.device(device)
+        if not isinstance(device, torch.device):
+            raise TypeError(f'device is {device!r}; expected a torch.device')
+        self.train, self.device = train, device
         self.shared, self.broken = False, set() # what went wrong, and has been said
         self.dl = DataLoader(
             _Seeded(ds), bs, sampler=_Epoch(len(ds), train), drop_last=train,
             num_workers=workers, persistent_workers=workers > 0, worker_init_fn=_start_worker,
-            pin_memory=self.device.type == 'cuda',
+            pin_memory=device.type == 'cuda',
             generator=torch.Generator(), # of its own, so that it draws nothing from ours
         )
 

@@ -19,44 +19,49 @@ from torchvision import models
 from ..toy.pretraining import TOY_ARCH, toy_weights
 
 # %% ../../nbs/31_weights.ipynb #c012
-_SEAL = b'sha256:' # begins the comment of an archive that we have written
-
-def _seal(file, n): # the comment that belongs to the first `n` bytes
+def _seal(file, n): # what ends an archive of ours after its first `n` bytes: a comment
     digest = hashlib.sha256()
     file.seek(0)
     while n > 0 and (chunk := file.read(min(n, 1 << 20))):
         digest.update(chunk)
         n -= len(chunk)
-    return _SEAL + digest.hexdigest().encode()
+    comment = b'sha256:' + digest.hexdigest().encode()
+    return len(comment).to_bytes(2, 'little') + comment
+
+def _unreadable(path, e): # what `torch.load` did not like
+    if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
+        return (f'{path} holds Python objects; save model.state_dict() instead '
+                f'({found[1] or found[0]} could run any program)')
+    reason = e if isinstance(e, ValueError) else type(e).__name__
+    return f'{path} is not a whole file of weights ({reason})'
 
 def write_tensors(state:dict, path:str|Path):
-    "Save `state` as `torch.save` does, with a checksum; a full disk is an `OSError`"
+    "Save what can be read again, with a checksum; a full disk is an `OSError`"
     with open(path, 'w+b') as file:
         try:
             torch.save(state, file)
         except RuntimeError as e: # torch's word for an error of the file, which stands behind it
             raise e.__context__ if isinstance(e.__context__, OSError) else e from None
-        n = file.seek(-2, os.SEEK_END) # here is written how long the comment is
-        comment = _seal(file, n)
+        n = file.seek(-2, os.SEEK_END) # the last two bytes are the length of the comment
+        seal = _seal(file, n)
         file.seek(n)
-        file.write(len(comment).to_bytes(2, 'little') + comment)
+        file.write(seal)
+    try: # all but the numbers, which are only mapped
+        torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except Exception as e:
+        raise ValueError(_unreadable('what is to be saved', e)) from None
 
 def _check_seal(path):
     if not zipfile.is_zipfile(path): return
     with zipfile.ZipFile(path) as archive, open(path, 'rb') as file:
-        comment = archive.comment
-        n = file.seek(0, os.SEEK_END) - len(comment) - 2
-        whole = comment == _seal(file, n) if comment else archive.testzip() is None
+        if archive.comment:
+            n = file.seek(-2 - len(archive.comment), os.SEEK_END)
+            whole = file.read() == _seal(file, n)
+        else:
+            whole = archive.testzip() is None
     if not whole: raise ValueError('its checksum is another')
 
 # %% ../../nbs/31_weights.ipynb #c004
-def _unreadable(path, e): # what `torch.load` did not like
-    if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
-        return (f'{path} holds Python objects; save model.state_dict() instead '
-                f'({found[1] or found[0]} could run any program)')
-    reason = str(e) if isinstance(e, ValueError) else type(e).__name__
-    return f'{path} is not a whole file of weights ({reason})'
-
 def read_tensors(path:str|Path)->dict:
     "What a file of weights holds: tensors, numbers and names only, never a program"
     if not Path(path).is_file():
