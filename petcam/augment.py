@@ -69,6 +69,7 @@ def perspective(
     y:Tensor, # (h,1) rows, or the points' y
 )->Tensor: # (h,w,2)
     "The points to which the matrix `M` moves the points (`x`,`y`)"
+    if M.shape != (3, 3): raise ValueError(f'M must be (3,3), got {tuple(M.shape)}')
     u, v, d = (a*x + b*y + c for a, b, c in M.tolist())
     return torch.stack([u/d, v/d], -1)
 
@@ -100,6 +101,7 @@ def sample(
     "Read the image `x` at the points of `grid`"
     _check_tensor(x, 3, 'an image is (c,h,w)')
     _check_tensor(grid, 3, 'a grid is (h,w,2)')
+    if grid.shape[2] != 2: raise ValueError(f'a grid is (h,w,2), got {tuple(grid.shape)}')
     check_number(shrink, 'shrink', 1e-6)
     if padding_mode not in PADDING:
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")

@@ -112,12 +112,17 @@ def layer_groups(model:nn.Sequential)->list[nn.Module]:
 # %% ../nbs/02_head.ipynb #c038
 _BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
+def _check_is_model(model):
+    if isinstance(model, nn.Module): return
+    raise TypeError(f'model must be an nn.Module, got {type(model).__name__}')
+
 def set_frozen(
     model:nn.Sequential,
     frozen=True,
     batch_norms=False, # those of the body too?
 ):
     "Freeze or unfreeze the body; the head is always free"
+    _check_is_model(model)
     for group in layer_groups(model)[:-1]:
         for layer in group.modules():
             still = frozen and (batch_norms or not isinstance(layer, _BATCH_NORMS))
@@ -126,6 +131,7 @@ def set_frozen(
 
 def train_mode(model:nn.Module):
     "Training mode, in which a frozen batch norm keeps its mean and standard deviation"
+    _check_is_model(model)
     model.train()
     for layer in model.modules():
         if isinstance(layer, _BATCH_NORMS) and layer.affine:

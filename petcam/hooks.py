@@ -8,7 +8,7 @@ __all__ = ['Hook', 'hook_output', 'play_channels', 'watch']
 # %% ../nbs/06_hooks.ipynb #c002
 import torch
 from torch import nn, Tensor
-from .engine.adapter import check_batch
+from .engine.adapter import Adapter, check_batch
 from .engine.layers import find_layer
 from .engine.modes import add_hook, eval_mode, forward_hooks
 from .training.interrupts import SafeContext, held, safe_contextmanager
@@ -79,10 +79,12 @@ def play_channels(
     most:int=20, # sum up this many channels, those with the highest maxima
 )->Player:
     "A slider through the channels of a layer, and where each has its maximum"
-    check_batch(x)
+    check_batch(x, model)
     if most < 1: raise ValueError(f'most is {most}; expected 1 or more')
+    if not len(x) or not isinstance(image, Tensor) or image.dim() != 3:
+        raise ValueError('play_channels shows one image, a (3,H,W) tensor')
     with eval_mode(model), torch.no_grad(), hook_output(find_layer(model, layer)) as h:
-        model(x)
+        Adapter().run(model, x)
     acts = h.stored[0].float().cpu()
     channels, rows, cols = acts.shape
     top, where = acts.flatten(1).max(1) # of each channel: its maximum and the location

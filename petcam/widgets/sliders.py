@@ -223,6 +223,7 @@ def _listed(values): # a dict in words
 
 # %% ../../nbs/24_sliders.ipynb #c050
 def _arranged(sliders, columns): # -> a grid of them
+    if columns < 1: raise ValueError(f'columns is {columns}; expected 1 or more')
     label = .62*max(map(len, sliders), default=0) + .5 # em, about
     wide = round(label + (12 if columns > 1 else 20), 1)
     for o in sliders.values():
@@ -241,6 +242,5 @@ def play(
     "Sliders for the arguments of `draw`, and its figure below them"
     parameters = inspect.signature(draw).parameters.values()
     starts = {p.name: p.default for p in parameters if p.default is not p.empty} | (start or {})
-    if columns < 1: raise ValueError(f'columns is {columns}; expected 1 or more')
     made = {name: _make_slider(name, form, starts.get(name)) for name, form in sliders.items()}
     return Player(draw, made, columns)
