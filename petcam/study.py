@@ -431,8 +431,9 @@ def _inside(values, is_lossy): # (h,w) -> true on the object
 def _own_mask(path, image): # a file, and the image file that it belongs to -> (h,w) of bools
     inside = _inside(load_mask(path, image), path.suffix.lower() in ('.jpg', '.jpeg'))
     if inside.all() or not inside.any():
-        raise ValueError(f'the mask {path.name} is {"all" if inside.all() else "no"} inside; '
-                         'expected zeros outside, or a trimap of 1, 2 and 3')
+        where = 'inside' if inside.all() else 'outside'
+        raise ValueError(f'its mask {path.name} is {where} everywhere; expected zeros outside and '
+                         'others inside, or a trimap of 1, 2 and 3')
     return torch.from_numpy(inside)
 
 def _seen_mask(mask, whole, box, size): # (h,w) -> (size): the part that the model sees
@@ -526,7 +527,7 @@ def score_folder(
             _add(values, ('single', layer),
                  evaluate_maps(model, layer, q, randomized, seed + i, **adapt))
     if not values: raise ValueError(f'no image could be scored; {left_out[0]}')
-    if n > len(files): left_out.append(f'{n - len(files)} without a mask in {masks}')
+    if n > len(files): left_out.append(f'{n - len(files)} without a mask')
     if left_out: warnings.warn(f'left out: {"; ".join(left_out[:5])}')
     rows = [Row(*key, *score(torch.tensor(v))) for key, v in values.items()]
     energy = torch.tensor(values['single', layers[0], 'Grad-CAM', 'energy'])[:, 0]
