@@ -101,7 +101,8 @@ def sample(
     "Read the image `x` at the points of `grid`"
     _check_tensor(x, 3, 'an image is (c,h,w)')
     _check_tensor(grid, 3, 'a grid is (h,w,2)')
-    if grid.shape[2] != 2: raise ValueError(f'a grid is (h,w,2), got {tuple(grid.shape)}')
+    if grid.shape[2] != 2:
+        raise ValueError(f'a grid is (h,w,2), got {tuple(grid.shape)}')
     check_number(shrink, 'shrink', 1e-6)
     if padding_mode not in PADDING:
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
