@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from .engine.names import clean_name, file_name
-from .files.storage import check_output, folder_made, is_first, temporary_beside
+from .files.storage import (atomic_write, check_output, folder_made, image_mark, is_first,
+                                  temporary_beside)
 
 # %% ../nbs/55_cli.ipynb #c005
 class Usage(Exception):
@@ -177,6 +178,13 @@ def _free(path, taken): # the same name from another folder gets a number
     if path not in taken: return path
     return path.with_stem(f'{path.stem}-{len(taken)+1}')
 
+def _save(seen, path): # with petcam's mark
+    from PIL import Image
+    from petcam.web.page import image_format
+    image = Image.fromarray(seen.overlay(alpha=.5))
+    atomic_write(path, lambda aside: image.save(aside, image_format(path), quality=88,
+                                                exif=image_mark()))
+
 def _cam(images, target, layer, method, model, weights, classes, mean, std, size, activation, out,
          force):
     "Draw where a trained network sees a class in each image"
@@ -201,7 +209,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
             continue
         path = _free(_path_for(out, file, seen.verdict.name, len(files) > 1), written)
         _check_writable(path.parent)
-        seen.save(check_output(path, files, force), alpha=.5)
+        _save(seen, check_output(path, files, force))
         written.append(path)
         _say(f"{file}: {seen}")
         _say(f"  wrote {path}")
@@ -284,7 +292,6 @@ def _localise(model, weights, classes, data, masks, target, n, split, layers, me
     _localise_trained(model, data, n, split, layers, size, curves, out, seed, force)
 
 def _localise_trained(model, data, n, split, layers, size, curves, out, seed, force):
-    from petcam.files.storage import atomic_write
     from petcam.engine.layers import find_layer
     from petcam.engine.zoo import load_trained
     from petcam.study import study, study_html, write_rows

@@ -22,7 +22,7 @@ def trained(tmp_path_factory):
     torch.manual_seed(0)
     for breed, colour in (('Abyssinian', (200,60,60)), ('leonberger', (60,200,60))):
         for i in range(20): Image.fromarray((torch.randint(-40,40,(48,64,3))+torch.tensor(colour)).clamp(0,255).byte().numpy()).save(folder/f'{breed}_{i}.jpg')
-    assert main(['run', '--data', str(folder), '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '3,1,1', '--out', str(root/'out')]) == 0
+    assert main(['run', '--data', str(folder), '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '3,1,1', '--seed', '1', '--out', str(root/'out')]) == 0
     return root
 
 def test_run_writes_report_and_network(trained):

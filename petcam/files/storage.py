@@ -101,7 +101,8 @@ def folder_made(
 
 # %% ../../nbs/21_storage.ipynb #c023
 MARK = 'made by petcam'
-_SIGNS = {'.pth': b'bn_final', '.csv': b'game,layer,method,measure'}
+_SIGNS = {'.html': b'<title>petcam ', '.json': b'{"network": ', '.pth': b'bn_final',
+          '.csv': b'game,layer,method,measure'}
 
 def image_mark(): # -> the argument `exif=` of Pillow's `save`
     "The mark of petcam's images"
