@@ -154,8 +154,8 @@ def activation(
     "What `layer` outputs; there need be no gradient"
     adapter = Adapter(**adapt)
     found = find_layer(model, layer, x, adapter)
-    with _ready(model, x) as x, torch.no_grad(), _watch(found) as kept:
-        y = adapter.run(model, x)
+    with _ready(model, x) as own, torch.no_grad(), _watch(found) as kept:
+        y = adapter.run(model, own)
         (raw, layout), = _raw_and_layouts(model, [found], [kept], x, adapter)
     return check_finite(in_full(layout(raw.detach()))), y
 
@@ -173,14 +173,14 @@ def activation_and_gradient(
 def gradient_and_notes(model, layer, x, target, class_names, adapter):
     "As `activation_and_gradient`; and for each image '', or why its gradient is zero everywhere"
     found = find_layer(model, layer, x, adapter)
-    with (_ready(model, x) as x, graph_from([found]),
+    with (_ready(model, x) as own, graph_from([found]),
           _watch(found, cut=adapter.call is None) as kept):
-        y = adapter.run(model, x)
+        y = adapter.run(model, own)
         (raw, layout), = _raw_and_layouts(model, [found], [kept], x, adapter)
         scores = target_scores(y, target, len(image_of(x)), class_names)
         raw_g, = _gradients(scores.sum(), [raw])
         y, g = each_tensor(torch.detach, y), layout(raw_g)
-        notes = _notes(model, name_of(model, found), g, raw_g, y, x, adapter)
+    notes = _notes(model, name_of(model, found), g, raw_g, y, x, adapter)
     return check_finite(in_full(layout(raw.detach()))), check_finite(in_full(g)), y, notes
 
 # %% ../../nbs/45_backward.ipynb #c033
@@ -243,10 +243,10 @@ def class_gradients(
 ): # the layers' outputs (b,c,h,w); an iterator over their gradients (n,b,c,h,w), of n classes each
     "From one forward pass, the gradients of many classes with respect to several layers"
     found = [find_layer(model, layer, x, adapter) for layer in layers]
-    with (_ready(model, x) as x, _plain_batch_norms(model), graph_from(found),
+    with (_ready(model, x) as own, _plain_batch_norms(model), graph_from(found),
           ExitStack() as watching):
         kept = [watching.enter_context(_watch(layer, cut=False)) for layer in found]
-        y = check_logits(adapter.run(model, x))
+        y = check_logits(adapter.run(model, own))
         raw, layouts = zip(*_raw_and_layouts(model, found, kept, x, adapter))
         k = y.shape[1]
         check_names(class_names, k)
