@@ -6,7 +6,6 @@
 __all__ = ['LESSON_TFMS', 'find_pets', 'label_of', 'split_by_rand_pct', 'PetSet', 'get_device', 'Data', 'get_data']
 
 # %% ../nbs/00_data.ipynb #c002
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from .augment import Transforms, get_transforms
+from .augment import PADDING, Transforms, get_transforms
 from .engine.lookup import index_of
+from .engine.names import clean_name
 from .files.images import as_tensor, denormalize, normalize
-from .files.pets import LABEL, Pets, announce, labelled, open_pets, pets_on_disk
+from .files.pets import (
+    LABEL, Pets, announce, label_pattern, labelled, open_pets, pets_on_disk)
 from .files.storage import cache_dir
 from .toy.scenes import make_toypets
-from .training.loading import Loader, default_workers
+from .training.loading import Loader, check_whole, default_workers
 
 # %% ../nbs/00_data.ipynb #c024
 def find_pets(path=None, quiet=False, kaggle='/kaggle/input')->Pets:
@@ -36,7 +37,7 @@ def find_pets(path=None, quiet=False, kaggle='/kaggle/input')->Pets:
 # %% ../nbs/00_data.ipynb #c038
 def label_of(path:Path, pattern=LABEL)->str:
     "The label in an image's name"
-    found = re.search(pattern, Path(path).as_posix())
+    found = label_pattern(pattern).search(Path(path).as_posix())
     if found: return found[1]
     raise ValueError(f"no label in {Path(path).name!r}; "
                      f"expected a name like `pug_12.jpg` (pattern {pattern!r})")
@@ -44,6 +45,10 @@ def label_of(path:Path, pattern=LABEL)->str:
 # %% ../nbs/00_data.ipynb #c032
 def split_by_rand_pct(n:int, valid_pct=.2, seed=2)->tuple[np.ndarray,np.ndarray]:
     "Indices to train (ascending) and to validate (as shuffled), exactly as fastai v1"
+    check_whole(n=n)
+    check_whole(0, 2**32 - 1, seed=seed)
+    if not 0 <= valid_pct <= 1:
+        raise ValueError(f"valid_pct is {valid_pct}; expected a fraction from 0 to 1")
     shuffled = np.random.RandomState(seed).permutation(n)
     valid = shuffled[:int(valid_pct*n)]
     return np.setdiff1d(shuffled, valid), valid
@@ -62,13 +67,20 @@ class PetSet(Dataset):
     size:int
     padding_mode:str = 'reflection'
 
+    def __post_init__(self):
+        if len(self.files) == len(self.y): return
+        raise ValueError(f"{len(self.files)} files, but {len(self.y)} class indices")
+
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, i):
         return self.prepare(self.files[i]), self.y[i]
 
-    def prepare(self, image): # a large JPEG is read at no less than twice the size
+    def stand_in(self, i): # for an image that breaks while we train
+        return torch.full((3, self.size, self.size), .5), self.y[i]
+
+    def prepare(self, image): # a large one is read at no less than twice the size
         "The square that `tfms` makes of an image"
         return self.tfms(as_tensor(image, 2*self.size), self.size, self.padding_mode)
 
@@ -145,12 +157,22 @@ def get_data(
     workers=None, # processes that prepare images; None: one for each core
 )->Data:
     "The lesson's data: labelled, split, augmented, in batches"
+    if workers is None: workers = default_workers()
+    check_whole(size=size, bs=bs)
+    check_whole(0, workers=workers)
+    if padding_mode not in PADDING:
+        raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
     pets = path if isinstance(path, Pets) else find_pets(path)
     files, labels = labelled(pets.files, pattern)
+    where = clean_name(pets.images)
+    if not files: raise ValueError(f"{where}: no image has a label in its name")
     train, valid = split_by_rand_pct(len(files), valid_pct, seed)
+    if not len(train):
+        raise ValueError(f"valid_pct is {valid_pct}: of {len(files)} images "
+                         "none is left to train with")
     classes = sorted({labels[i] for i in train})
     if len(classes) < 2:
-        raise ValueError(f"{pets.images}: all {len(files)} images are of one class, "
+        raise ValueError(f"{where}: all {len(files)} images are of one class, "
                          f"{classes}; expected at least two")
     known = [i for i in valid if labels[i] in classes]
     if len(known) < len(valid):
@@ -161,6 +183,5 @@ def get_data(
         y = [classes.index(labels[i]) for i in indices]
         return PetSet([files[i] for i in indices], y, tfms, size, padding_mode)
 
-    if workers is None: workers = default_workers()
     return Data(subset(train, tfms[0]), subset(known, tfms[1]), classes, bs, pets,
                 get_device(), workers)

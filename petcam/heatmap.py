@@ -6,12 +6,14 @@
 __all__ = ['mean_activation', 'upsample', 'overlay', 'show_heatmap', 'describe']
 
 # %% ../nbs/07_heatmap.ipynb #c002
+from numbers import Integral
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .engine.adapter import given_tensor
+from .engine.lookup import index_of
 
 # %% ../nbs/07_heatmap.ipynb #c015
 def mean_activation(
@@ -29,7 +31,10 @@ def upsample(
 )->Tensor: # (...,H,W)
     "Upsample a map to `size`, bilinear; the middle of each location stays in place"
     size = (size, size) if isinstance(size, int) else tuple(size)
-    n, m = len(size), torch.as_tensor(map).detach().float()
+    n, m = len(size), given_tensor(map, 'map').detach().float()
+    numbers = all(isinstance(o, Integral) and o > 0 for o in size)
+    if not numbers or not 1 <= n <= min(3, m.dim()):
+        raise ValueError(f'a map {tuple(m.shape)} cannot have the size {size}')
     mode = {1: 'linear', 2: 'bilinear', 3: 'trilinear'}[n]
     alone = m.reshape(-1, 1, *m.shape[-n:])
     up = F.interpolate(alone, size=size, mode=mode, align_corners=False)
@@ -60,7 +65,7 @@ def _pixels(image): # a tensor, an array or a Pillow image -> (h,w,3) floats in 
     return np.broadcast_to(np.clip(p, 0, 1), (*p.shape[:2], 3))
 
 def _grid(map): # one map, on the CPU
-    m = torch.as_tensor(map).detach().float().cpu()
+    m = given_tensor(map, 'map').detach().float().cpu()
     if m.dim() == 3 and len(m) == 1:
         m = m[0]
     if m.dim() != 2:
@@ -78,13 +83,14 @@ def _colours(m, signed, cmap, limit): # -> signed, colour map, lowest and highes
     top = float(m.abs().max() if limit is None else limit) or 1.
     if signed is None:
         signed = bool(m.min() < -1e-6*top) # less is rounding
-    if signed:
-        return True, matplotlib.colormaps[cmap or 'RdBu_r'], -top, top
+    names, usual = list(matplotlib.colormaps), 'RdBu_r' if signed else 'magma'
+    colours = matplotlib.colormaps[names[index_of(cmap or usual, names, 'colour map')]]
+    if signed: return True, colours, -top, top
     low, high = float(m.min()), float(m.max()) if limit is None else top
     if limit is not None or low == high:
         low = min(low, 0.) # a map that is the same everywhere is not dark
     high = high if high > low else low + 1
-    return False, matplotlib.colormaps[cmap or 'magma'], low, high
+    return False, colours, low, high
 
 # %% ../nbs/07_heatmap.ipynb #c038
 def overlay(
@@ -151,7 +157,7 @@ def as_mask(
     mask, # (...,H,W) of true and false, or of 0 and one other number
 )->Tensor: # of bools, on the CPU
     "A mask; an error if there are other values in it, as in a trimap"
-    m = torch.as_tensor(mask).detach().cpu()
+    m = given_tensor(mask, 'mask').detach().cpu()
     top = m.max() if m.numel() else 1
     if not ((m == 0) | (m == top)).all():
         raise ValueError(f'a mask is true or false, got values from {m.min()} to '
@@ -176,6 +182,10 @@ def describe(
 )->str:
     "Where the map is high, in words"
     m = _grid(map)
+    if mask is not None:
+        mask = as_mask(mask)
+        if mask.dim() != 2:
+            raise ValueError(f'one mask is (H,W), got {tuple(mask.shape)}')
     if m.max() <= 0: return 'No positive evidence anywhere in the image.'
     m = m/m.max() # sums of huge values would overflow, and those of tiny ones vanish
     pos = m.clamp(min=0)
@@ -184,9 +194,6 @@ def describe(
              'left {:.0%}, centre {:.0%}, right {:.0%}; '.format(*_thirds(pos, 1)) +
              'top {:.0%}, middle {:.0%}, bottom {:.0%}.'.format(*_thirds(pos, 0)))
     if mask is None: return said
-    mask = as_mask(mask)
-    if mask.dim() != 2:
-        raise ValueError(f'one mask is (H,W), got {tuple(mask.shape)}')
     up = upsample(pos, mask.shape)
     inside, covers = float(up[mask].sum()/up.sum()), float(mask.float().mean())
     return (f'{said} {inside:.0%} of it lies inside the mask, '

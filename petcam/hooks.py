@@ -6,34 +6,41 @@
 __all__ = ['Hook', 'hook_output', 'play_channels', 'watch']
 
 # %% ../nbs/06_hooks.ipynb #c002
-from contextlib import contextmanager
 import torch
 from torch import nn, Tensor
+from .engine.adapter import Adapter, check_batch
 from .engine.layers import find_layer
-from .engine.modes import eval_mode, this_thread_only
+from .engine.modes import add_hook, eval_mode, forward_hooks
+from .training.interrupts import SafeContext, held, safe_contextmanager
 from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/06_hooks.ipynb #c017
+def _check_module(layer):
+    if isinstance(layer, nn.Module): return
+    raise TypeError(f'a hook goes on a module, got {type(layer).__name__} '
+                    f'{str(layer)[:40]!r}; find_layer(model, name) finds one by name')
+
 def _check_tensor(layer, out):
     if isinstance(out, Tensor): return
     raise TypeError(f'{type(layer).__name__} gives a {type(out).__name__}, '
                     'not a tensor: watch a layer inside it')
 
 # %% ../nbs/06_hooks.ipynb #c025
-class Hook:
+class Hook(SafeContext):
     "Keeps in `stored` the output of `module`; with `grad` the gradient, a list of one"
     def __init__(self, module:nn.Module, detach:bool=True, grad:bool=False):
+        _check_module(module)
         self.stored = None
         self.detach = detach
         self.grad = grad
-        self.handles = [module.register_forward_hook(self._forward)]
+        self.take_off = [add_hook(module, self._forward)]
 
     def _forward(self, module, inp, out):
         _check_tensor(module, out)
         if self.grad:
             if not out.requires_grad: # a frozen body has no graph to hook
                 out = out.detach().requires_grad_()
-            self.handles.append(out.register_hook(self._backward))
+            self.take_off.append(out.register_hook(self._backward).remove)
             return out.clone() # a later layer may overwrite it in place
         if not self.detach:
             self.stored = out
@@ -43,15 +50,16 @@ class Hook:
     def _backward(self, gradient):
         self.stored = [gradient.detach().clone() if self.detach else gradient]
 
+    @held
     def remove(self):
         "Take the hook off; calling it again does no harm"
-        while self.handles:
-            self.handles.pop().remove()
+        for take_off in self.take_off:
+            take_off()
 
-    def __enter__(self):
+    def enter(self):
         return self
 
-    def __exit__(self, *error):
+    def leave(self, *error):
         self.remove()
 
 def hook_output(
@@ -71,8 +79,12 @@ def play_channels(
     most:int=20, # sum up this many channels, those with the highest maxima
 )->Player:
     "A slider through the channels of a layer, and where each has its maximum"
+    check_batch(x, model)
+    if most < 1: raise ValueError(f'most is {most}; expected 1 or more')
+    if not len(x) or not isinstance(image, Tensor) or image.dim() != 3:
+        raise ValueError('play_channels shows one image, a (3,H,W) tensor')
     with eval_mode(model), torch.no_grad(), hook_output(find_layer(model, layer)) as h:
-        model(x)
+        Adapter().run(model, x)
     acts = h.stored[0].float().cpu()
     channels, rows, cols = acts.shape
     top, where = acts.flatten(1).max(1) # of each channel: its maximum and the location
@@ -111,12 +123,13 @@ def _boxed(image, row, col, rows, cols, edge=3): # a red box around one location
     return boxed
 
 # %% ../nbs/06_hooks.ipynb #c087
-@contextmanager
+@safe_contextmanager
 def watch(
     layer:nn.Module,
     cut:bool=True, # begin the graph here; False: leave it joined, for several layers
 ): # a list that gets one tensor for each time that `layer` runs
     "Keep each output of `layer`, as a tensor to differentiate with respect to"
+    _check_module(layer)
     kept = []
     def keep(module, inp, out):
         _check_tensor(module, out)
@@ -125,5 +138,5 @@ def watch(
         if a.is_floating_point(): a.requires_grad_()
         kept.append(a)
         return a.clone()
-    with layer.register_forward_hook(this_thread_only(keep)):
+    with forward_hooks([(layer, keep)]):
         yield kept

@@ -10,7 +10,7 @@ import copy
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
-from .engine.adapter import Adapter
+from .engine.adapter import Adapter, check_batch
 from .engine.scoring import match_masks, refit_batch_norms, reset_weights
 
 # %% ../nbs/10_localise.ipynb #c013
@@ -51,7 +51,9 @@ def score(
     "The mean over images, and its standard error"
     v = torch.as_tensor(values).double()
     if v.dim() == 2: v = v.mean(1) # each image counts once
-    if not len(v): raise ValueError('there are no images to score')
+    if v.dim() != 1 or not len(v) or v.isnan().any():
+        raise ValueError('values must be (n,) or (n,q), of one image or more and '
+                         f'no nan, got {tuple(v.shape)}')
     se = float(v.std(correction=1)/len(v)**.5) if len(v) > 1 else float('nan')
     return Score(float(v.mean()), se, len(v))
 
@@ -62,6 +64,8 @@ def centre_prior(
 )->Tensor: # (h,w)
     "A Gaussian in the middle, 1 at its maximum: a map that ignores the image"
     h, w = (size, size) if isinstance(size, int) else size
+    if not (min(h, w) > 0 and 0 < width < float('inf')):
+        raise ValueError(f'expected a size and a width above 0, got {size} and {width}')
     down, along = ((torch.arange(n) + .5 - n/2)/(width*n) for n in (h, w))
     return torch.exp(-.5*down**2)[:, None]*torch.exp(-.5*along**2)
 
@@ -73,6 +77,9 @@ def randomize_weights(
     **adapt, # the keywords of `Adapter`
 )->nn.Module: # a copy in eval mode; `model` stays as it is
     "The same network with all its weights drawn anew"
+    check_batch(x, model)
+    if seed not in range(2**64):
+        raise ValueError(f'seed must be a whole number from 0 to 2**64 - 1, got {seed}')
     randomized = copy.deepcopy(model).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)

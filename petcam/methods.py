@@ -62,19 +62,21 @@ CLASS_DISCRIMINATIVE = [o for o in METHODS if o not in CLASS_AGNOSTIC]
 def find_method(method): # a name, or a function (activation, gradient) -> map
     "The formula that `method` names"
     if callable(method): return method
+    if not isinstance(method, str):
+        raise TypeError(f'a method is a name or a function, got {method!r}')
     return list(METHODS.values())[index_of(method, METHODS, 'method')]
 
 # %% ../nbs/08b_methods.ipynb #c049
 def _as_grid(o): # (b,c,n) -> (b,c,1,n), (b,c,d,h,w) -> (b,c,d*h,w), for the formulas
     return o.reshape(*o.shape[:2], math.prod(o.shape[2:-1]), o.shape[-1])
 
-def apply_method(method, a, g): # (b,c,h,w) both -> (b,h,w), or (b,...,h,w)
+def apply_method(method, a, g, several=False): # (b,c,h,w) both -> (b,h,w), or (b,...,h,w)
     "The map of a method, given by name or as a function: in 32 bits, and checked"
     with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
         m = find_method(method)(_as_grid(a), None if g is None else _as_grid(g))
     b, _, h, w = _as_grid(a).shape
     got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
-    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w):
+    if len(got) in (3, 3 + several) and (got[0], *got[-2:]) == (b, h, w):
         return check_finite(m).reshape(*got[:-2], *a.shape[2:])
     raise ValueError(f'method must give (b,h,w), here {(b, h, w)}, and gives {got}')
 
@@ -98,7 +100,8 @@ def activation_and_gradient_for(methods, model, layer, x, target, class_names, a
     if not set(methods) <= set(CLASS_AGNOSTIC):
         return gradient_and_notes(model, layer, x, target, class_names, adapter)
     a, y = activation(model, layer, x, **vars(adapter))
-    if target is not None: target_scores(y, target, len(a), class_names) # must exist
+    if target is not None or class_names is not None: # they must exist
+        target_scores(y, target, len(a), class_names)
     return a, None, y, ['']*len(a)
 
 # %% ../nbs/08b_methods.ipynb #c030
@@ -137,6 +140,7 @@ def score_cam(
     class_names=None, **adapt,
 )->Tensor: # (b,h,w)
     "Each channel weighted by the score behind its mask (Score-CAM, arXiv 1910.01279)"
+    if bs < 1: raise ValueError(f'bs must be 1 or more, got {bs}')
     a, y = activation(model, layer, x, **adapt)
     sides = list(range(2, a.dim()))
     low, high = a.amin(sides, keepdim=True), a.amax(sides, keepdim=True)
@@ -187,16 +191,13 @@ def explain_batch(
             for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
 
 # %% ../nbs/47b_explain.ipynb #c002
-import warnings
 from dataclasses import replace
-from pathlib import Path
-from PIL import Image
 from torch import Tensor, nn
-from .files.images import denormalize, list_images
+from .files.images import denormalize
 from .engine.adapter import Adapter, image_of
 from .engine.explanation import Explanation
-from .engine.layers import find_layer
-from .engine.preparation import class_names_of, model_of, own_view, preparation_for
+from .engine.preparation import (class_names_of, images_in, model_of, own_view,
+                                       preparation_for)
 
 # %% ../nbs/47b_explain.ipynb #c005
 def _is_batch(images, model): # what the model takes as input, as it is?
@@ -210,23 +211,12 @@ def _is_batch(images, model): # what the model takes as input, as it is?
 
 def _views(x): # (b,c,...) -> an image to look at for each, from 0 to 1
     x = x.detach().cpu().float()
-    if x.dim() == 4 and x.shape[1] == 3:
+    if x.dim() == 4 and x.shape[1] == 3 and x.numel():
         for shown in (x, denormalize(x)):
             if -.01 <= shown.min() and shown.max() <= 1.01: return list(shown.clamp(0, 1))
     views = [own_view(o) for o in x]
     if x.dim() > 3: return views
     return [o[:, None].expand(-1, max(1, o.shape[1]//8), -1) for o in views] # strips
-
-def _as_list(images): # one image, several of them, or a folder -> a list; are they several?
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
-        folder, (images, broken) = images, list_images(images)
-        if broken:
-            warnings.warn(f'{len(broken)} of {len(images) + len(broken)} images in {folder} cannot '
-                          f'be read: {", ".join(o.name for o in broken[:5])}', stacklevel=3)
-    elif not isinstance(images, (list, tuple)) and getattr(images, 'ndim', 0) < 4:
-        return [images], False
-    if not len(images): raise ValueError('there are no images: give one, or some')
-    return list(images), True
 
 def _one_for_each(target, n): # -> n targets
     if hasattr(target, 'tolist'): target = target.tolist() # of torch or numpy
@@ -264,9 +254,9 @@ def explain(
                              'transform=, mean=, std= and size= are for images')
         return explained(layer, images, target, _views(image_of(images)))
     prepare = preparation_for(model, transform, mean, std, size)
-    (images, several), found = _as_list(images), []
+    (images, several), found = images_in(images), []
     for i, (image, k) in enumerate(zip(images, _one_for_each(target, len(images)))):
         x, whole, box = prepare(image, f'image {i + 1}' if several else 'the image')
-        layer = find_layer(net, layer, x, adapter) # if None, for all images that of the first
         found.append(replace(*explained(layer, x, k, [whole]), box=box))
+        if layer is None: layer = found[0].layer # the same for all
     return found if several else found[0]

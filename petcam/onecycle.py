@@ -8,6 +8,7 @@ __all__ = ['lr_range', 'one_cycle', 'play_schedule', 'Learner', 'cnn_learner']
 # %% ../nbs/03_onecycle.ipynb #c002
 import numpy as np
 from matplotlib.figure import Figure
+from .training.numbers import check_cycle, check_lr
 from .widgets.sliders import Player, play
 
 # %% ../nbs/03_onecycle.ipynb #c006
@@ -16,6 +17,7 @@ def lr_range(
     n:int, # number of layer groups
 )->list[float]:
     "The learning rate of each of `n` groups, early layers first"
+    check_lr(lr, n)
     if not isinstance(lr, slice): return [lr]*n
     if lr.start is None: return [lr.stop/10]*(n-1) + [lr.stop]
     if n == 1: return [lr.stop]
@@ -34,9 +36,7 @@ def one_cycle(
     final_div=None, # the last rate tends to max_lr/final_div
 )->tuple[np.ndarray,np.ndarray]: # rates (n,) or (n,groups), momenta (n,)
     "Rates and momenta of batches 0 to n-1, as in fastai v1 (arXiv 1803.09820)"
-    if n < 1: raise ValueError(f'one_cycle needs at least one batch, not {n}')
-    if not 0 <= pct_start <= 1:
-        raise ValueError(f'pct_start is {pct_start}; expected a number from 0 to 1')
+    check_cycle(n, max_lr, moms, div_factor, pct_start, final_div)
     rise = int(n*pct_start)
     fall, rise = max(n-rise, 1), max(rise, 1)
     k = np.arange(n)
@@ -88,20 +88,28 @@ from torch import Tensor, nn
 from .files.storage import atomic_write
 from .head import create_cnn, layer_groups, set_frozen, train_mode
 from .toy.pretraining import TOY_ARCH
-from .training.checkpoints import check_classes, load_matching, read_checkpoint
+from .training.checkpoints import (check_classes, check_fields, check_matching,
+                                         read_checkpoint)
 from .training.interrupts import GracefulInterrupt
-from .training.optimizer import new_optimizer, set_rates, train_step
+from .training.numbers import check_number
+from .training.optimizer import matching_state, new_optimizer, set_rates, train_step
 from .training.precision import autocast, pick_precision
 from .training.processes import (accelerator_for, average_gradients, mean_loss,
                                        share_batches)
 from .training.progress import LiveTable, Smoother
 from .training.summary import summary
+from .training.weights import write_tensors
 
 # %% ../nbs/41_learner.ipynb #c005
+_MAX_EPOCHS = 100_000 # the rates of all batches are computed before the first
+
 class Learner:
     "Trains `model` on `data`; `about` is kept in its files and says what the model is"
     def __init__(self, data, model:nn.Sequential, model_dir='models', about=None,
                  precision='fp32', decay_all=True): # False: decay spares biases and norms
+        if not isinstance(model, nn.Sequential) or len(model) != 2:
+            raise ValueError(f'model is a {type(model).__name__}; expected '
+                             'nn.Sequential(body, head), as `create_cnn` makes it')
         self.data = data
         # on CPUs, channels_last makes convolutions about twice as fast; the numbers stay the same
         self.model = model.to(data.device, memory_format=torch.channels_last)
@@ -130,6 +138,7 @@ class Learner:
     def fit_one_cycle(self, epochs:int, max_lr=slice(3e-3), moms=(.95, .85), div_factor=25.,
                       pct_start=.3, final_div=None, wd=1e-2, **kw):
         "Train for `epochs` with one cycle of learning rates"
+        check_number(epochs, 'epochs', 1, _MAX_EPOCHS, whole=True)
         n = len(self.data.train_dl)*epochs
         if not n: raise ValueError(f'{len(self.data.train_ds)} training images do not fill one '
                                    f'batch of {self.data.bs}; choose a smaller bs')
@@ -139,6 +148,13 @@ class Learner:
     def fit(self, epochs:int, lrs:np.ndarray, moms:np.ndarray, # (batches,groups), (batches,)
             wd=1e-2, resume=False, each_epoch=lambda: None): # resume: a restored checkpoint
         "Train for `epochs`, with the rates and momenta of each batch; Ctrl-C stops after a batch"
+        check_number(epochs, 'epochs', 1, _MAX_EPOCHS, whole=True)
+        lrs, moms = np.asarray(lrs, dtype=float), np.asarray(moms, dtype=float)
+        n = epochs*len(self.data.train_dl)
+        shapes = (n, len(layer_groups(self.model))), (n,)
+        if (lrs.shape, moms.shape) != shapes:
+            raise ValueError(f'lrs and moms have the shapes {lrs.shape} and {moms.shape}; '
+                             f'expected {shapes[0]} and {shapes[1]}, for {n} batches')
         share_batches(self.accelerator, self.data)
         if not resume: self.losses, self.rows, self.smooth = [], [], Smoother()
         self.lrs, self.moms = lrs[:,-1].tolist(), moms.tolist()
@@ -174,6 +190,7 @@ class Learner:
         self.model.eval()
         with autocast(self.data.device, self.precision):
             batches = [(self.model(xb).float().cpu(), yb.cpu()) for xb, yb in self.data.valid_dl]
+        if not batches: raise ValueError('there are no validation images to predict')
         logits, y = (torch.cat(o) for o in zip(*batches))
         return logits, y, F.cross_entropy(logits, y, reduction='none')
 
@@ -201,17 +218,22 @@ class Learner:
         about = dict(classes=self.data.classes, size=self.data.size, kind=self.data.kind)
         state = dict(more, model=self.model.state_dict(), about=self.about | about)
         if with_opt: state['opt'] = self.opt.state_dict()
-        return atomic_write(self.path(name), lambda aside: torch.save(state, aside))
+        check_fields(state, self.path(name)) # what could not be read again is not written
+        return atomic_write(self.path(name), lambda aside: write_tensors(state, aside))
 
     def load(self, name)->'Learner':
         "Load what `save` has written; returns the learner"
         return self.load_state(read_checkpoint(self.path(name)), self.path(name))
 
     def load_state(self, state:dict, source)->'Learner':
-        "Take over the contents of a file, or say why they do not fit; returns the learner"
+        "Take over what `read_checkpoint` returns, all of it or, with an error, nothing"
         check_classes(state.get('about', {}), self.data.classes, source)
-        load_matching(self.model, state['model'], source)
-        if 'opt' in state: self.opt.load_state_dict(state['opt'])
+        check_matching(self.model, state['model'], source)
+        opt = matching_state(self.opt, state['opt'], source) if 'opt' in state else None
+        with GracefulInterrupt() as stop:
+            self.model.load_state_dict(state['model'])
+            if opt: self.opt.load_state_dict(opt)
+        if stop.requested: raise KeyboardInterrupt
         return self
 
     @property

@@ -10,6 +10,7 @@ import copy
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
+import numpy as np
 import torch
 import torch.nn.functional as F
 from .data import find_pets, get_data
@@ -18,6 +19,7 @@ from .onecycle import Learner, cnn_learner
 from .training.checkpoints import (keep_checkpoint, newest_checkpoint, restore,
                                          set_checkpoints_aside, trained_folder)
 from .training.memory import activation_floats
+from .training.numbers import check_number
 from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/04_resize.ipynb #c020
@@ -52,10 +54,18 @@ def lesson_stages(
     epochs=None, # of each stage
 )->list[Stage]:
     "The lesson's three stages, as in PLANS unless `size` or `epochs` say otherwise"
+    if kind not in PLANS:
+        raise ValueError(f"kind is {kind!r}; expected 'real' or 'toy'")
     plan = PLANS[kind]
     sizes, largest = [s.size for s in plan], plan[-1].size
-    if size: sizes = [*(max(32, round(s*size/largest/32)*32) for s in sizes[:-1]), size]
-    epochs = epochs or [s.epochs for s in plan]
+    if size is not None:
+        check_number(size, 'size', 1, whole=True)
+        sizes = [*(max(32, round(s*size/largest/32)*32) for s in sizes[:-1]), size]
+    epochs = [s.epochs for s in plan] if epochs is None else epochs
+    if np.shape(epochs) != (len(plan),):
+        raise ValueError(f'epochs is {epochs!r}; expected {len(plan)} numbers')
+    for n in epochs:
+        check_number(n, 'a number of epochs', 1, whole=True)
     return [replace(s, size=px, epochs=n) for s, px, n in zip(plan, sizes, epochs)]
 
 # %% ../nbs/04_resize.ipynb #c026
@@ -65,15 +75,17 @@ def run_stages(
     say=print,
     plan:dict=None, # tells this run from others; each epoch then leaves a checkpoint
     resume=False, # continue from the newest of them
+    options:dict=None, # with which the run was begun, for `resume_options`
 ):
     "Train `learn` through `stages` and save it after each; yields them"
     state = newest_checkpoint(learn, plan, say) if resume else None
-    if not resume: set_checkpoints_aside(learn)
+    if not resume: set_checkpoints_aside(learn, say)
     done = list(state['done']) if state else [] # histories of the stages that are over
     finished = len(done)
 
     def each_epoch():
-        if plan: keep_checkpoint(learn, plan=plan, done=done)
+        if plan:
+            keep_checkpoint(learn, plan=plan, done=done, options=options or {})
 
     for i, stage in enumerate(stages):
         frozen = 'frozen' if stage.frozen and learn.pretrained else 'unfrozen'
@@ -104,6 +116,7 @@ def lesson_learner(
     seed=0,
 )->Learner:
     "A learner after the lesson's stages; PETCAM_ARCH, _WEIGHTS, _EPOCHS change them"
+    check_number(upto, 'upto', 1, 3, whole=True)
     pets = find_pets(path)
     named = os.environ.get('PETCAM_EPOCHS')
     plan = lesson_stages(pets.kind, epochs=_epochs(named) if named else None)
@@ -113,7 +126,12 @@ def lesson_learner(
     if learn.path(last.name).exists():
         learn.data = get_data(last.size, bs, path=pets)
         if not last.frozen: learn.unfreeze()
-        return learn.load(last.name)
+        try:
+            return learn.load(last.name)
+        except ValueError as e: # damaged in the cache
+            print(f'{e}; training it again')
+            learn.path(last.name).unlink()
+            return lesson_learner(upto, path, bs, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for _ in run_stages(learn, stages):

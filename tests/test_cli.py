@@ -1,5 +1,5 @@
-"""The command: wrong requests cost one line, and the main job does what it says."""
-import subprocess, sys
+"""The command: wrong requests cost one line, the main job does what it says, nothing of yours is replaced, and what the machine lacks is said."""
+import os, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 import torch
@@ -22,14 +22,14 @@ def trained(tmp_path_factory):
     torch.manual_seed(0)
     for breed, colour in (('Abyssinian', (200,60,60)), ('leonberger', (60,200,60))):
         for i in range(20): Image.fromarray((torch.randint(-40,40,(48,64,3))+torch.tensor(colour)).clamp(0,255).byte().numpy()).save(folder/f'{breed}_{i}.jpg')
-    assert main(['run', '--data', str(folder), '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '3,1,1', '--out', str(root/'out')]) == 0
+    assert main(['run', '--data', str(folder), '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '3,1,1', '--seed', '1', '--out', str(root/'out')]) == 0
     return root
 
 def test_run_writes_report_and_network(trained):
     page = (trained/'out'/'report.html').read_text()
     for part in ('What was used', 'Training', 'Two animals', 'Mistakes', 'most surprising'): assert part in page
     assert 'http' not in page.replace('http-equiv', '') and 'stage-1' in page and 'resnet18' in page
-    assert sorted(f.name for f in (trained/'out').iterdir()) == ['models', 'report.html']          # nothing half-made is left
+    assert sorted(f.name for f in (trained/'out').iterdir()) == ['models', 'report.html', 'report.json']   # nothing half-made is left
     assert sorted(f.stem for f in (trained/'out'/'models').iterdir()) == ['resume', 'resume-before', 'stage-1', 'stage-2', 'stage-3']
 
 def test_cam_draws_the_class_asked_for(trained, capsys):
@@ -38,7 +38,7 @@ def test_cam_draws_the_class_asked_for(trained, capsys):
     for name in ('leonberger', 'Abyssinian'):
         status, said, _ = typed(capsys, 'cam', image, '--class', name, '--model', model, '--out', out)
         assert status == 0 and name in said and f'leonberger_3-{name}.png' in said
-        maps.append(Image.open(out/f'leonberger_3-{name}.png')); assert maps[-1].size == (64,64)
+        maps.append(Image.open(out/f'leonberger_3-{name}.png')); assert maps[-1].size == (64,48)   # the whole image
     assert maps[0].tobytes() != maps[1].tobytes()
     for name in ('leonberger', 'Abyssinian'):                                   # a method that does not know the class
         assert typed(capsys, 'cam', image, '--class', name, '--model', model, '--out', out, '--method', 'Eigen-CAM')[0] == 0
@@ -98,14 +98,18 @@ def test_help_shows_an_example(command, capsys):
     status, said, _ = typed(capsys, command, '--help')
     assert status == 0 and f'example: petcam {command}' in said
 
-def test_a_report_that_exists_is_not_lost(trained, monkeypatch):
-    "A run that fails while it writes leaves yesterday's report as it was"
+def test_a_report_that_exists_is_not_lost_and_can_be_written_again(trained, tmp_path, monkeypatch, capsys):
     from petcam import report
-    path = trained/'out'/'report.html'
-    before = path.read_text()
-    monkeypatch.setattr(report, 'report_html', lambda *a, **k: (_ for _ in ()).throw(OSError('disk full')))
-    with pytest.raises(OSError): report.write_report(path, None, [], [])
-    assert path.read_text() == before
+    out = shutil.copytree(trained/'out', tmp_path/'out')
+    before = (out/'report.html').read_text()
+    with monkeypatch.context() as m:
+        m.setattr(report, 'report_html', lambda *a, **k: (_ for _ in ()).throw(OSError('disk full')))
+        status, _, said = typed(capsys, 'report', '--out', out)
+        assert status == 1 and 'disk full' in said and f'petcam report --out {out}' in said and '\n' not in said
+    assert (out/'report.html').read_text() == before
+    (out/'report.html').unlink()
+    status, said, _ = typed(capsys, 'report', '--out', out)
+    assert status == 0 and f'wrote {out}/report.html' in said and 'most surprising' in (out/'report.html').read_text()
 
 def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
     cli._lab(tmp_path, start=False)
@@ -115,13 +119,13 @@ def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
 
 def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout
-    assert 'run|cam|data|lab' in out
+    assert 'run|cam|report|data|lab' in out
 
 def test_cam_takes_a_number_and_writes_the_kind_of_image_asked_for(trained, capsys, tmp_path):
     model = trained/'out'/'models'/'stage-3.pth'
     status, said, _ = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', '--class', '1', '--model', model, '--out', tmp_path/'map.jpg')
     assert status == 0 and 'leonberger: logit' in said and 'toy' not in said
-    with Image.open(tmp_path/'map.jpg') as drawn: assert drawn.format == 'JPEG' and drawn.size == (64,64)
+    with Image.open(tmp_path/'map.jpg') as drawn: assert drawn.format == 'JPEG' and drawn.size == (64,48)
 
 def test_cam_draws_what_it_can_and_names_the_rest(trained, capsys, tmp_path):
     model = trained/'out'/'models'/'stage-3.pth'
@@ -163,7 +167,7 @@ def test_localise_scores_prints_and_writes_the_same(masked, capsys):
         assert cell.strip() == f"{100*float(r['mean']):.1f} ± {100*float(r['se']):.1f}" and int(r['n']) == n
     assert abs(float(rows['single', '0', 'chance', 'pointing']['mean']) - .5) < .03 and ('shifted', '0', 'Grad-CAM, random weights', 'energy') in rows
     page = (out/'localise.html').read_text()
-    assert line.split('|')[3].strip().replace(' ', '\xa0') in page and page.count('<img') == 6 and 'http' not in page and 'real photographs' in page
+    assert line.split('|')[3].strip().replace(' ', '\xa0') in page and page.count('<img') == 6 and 'http' not in page.replace('http-equiv', '') and 'real photographs' in page
     assert sorted(f.name for f in out.iterdir()) == ['localise.csv', 'localise.html']
     again = typed(capsys, 'localise', '--model', model, '--data', masked/'pets', '--n', '6', '--layers', '0', '--curves', '2', '--out', masked/'again')
     assert (masked/'again'/'localise.csv').read_text() == (out/'localise.csv').read_text() and again[0] == 0
@@ -203,3 +207,255 @@ def test_localise_says_what_is_wrong_in_one_line(masked, few_pets, tmp_path, cap
 def test_localise_help_shows_an_example(capsys):
     status, said, _ = typed(capsys, 'localise', '--help')
     assert status == 0 and 'example: petcam localise' in said
+
+# --- one's own models
+
+def small_net(c=3):
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, 2, 1), torch.nn.ReLU(),
+                               torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, c))
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    "A folder to work in: a module that makes a model, its weights, its class names, an image"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'my_net.py').write_text('import torch\n' + 'from torch import nn\n' + """
+def make():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+""")
+    torch.save(small_net().state_dict(), tmp_path/'w.pth')
+    (tmp_path/'names.txt').write_text('cat\ndog\nfish\n')
+    torch.manual_seed(0)
+    Image.fromarray((torch.rand(60, 90, 3)*255).byte().numpy()).resize((90, 60)).save(tmp_path/'photo.png')
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop('my_net', None)
+
+def by_hand(net, layer, x, k):
+    "Grad-CAM with PyTorch alone: (h,w)"
+    kept = []
+    hook = layer.register_forward_hook(lambda m, i, o: kept.append(o) or o.retain_grad())
+    net(x)[0, k].backward()
+    hook.remove()
+    a, g = kept[0][0].detach(), kept[0].grad[0]
+    return (a*g.mean((1, 2))[:, None, None]).sum(0)
+
+def pixels(path): return torch.from_numpy(__import__('numpy').asarray(Image.open(path).convert('RGB')).copy()).float()
+
+def test_cam_of_ones_own_function_is_grad_cam(own, capsys):
+    from petcam.heatmap import overlay
+    mean, std = torch.tensor([.5, .4, .3]).view(3, 1, 1), torch.tensor([.2, .3, .2]).view(3, 1, 1)
+    words = ['cam', 'photo.png', '--model', 'my_net:make', '--weights', 'w.pth', '--classes', 'names.txt', '--class', 'dog', '--layer', '3']
+    status, said, wrong = typed(capsys, *words, '--mean=.5,.4,.3', '--std', '.2,.3,.2', '--out', 'map.png')
+    assert (status, wrong) == (0, '') and 'dog: logit' in said
+    image = pixels('photo.png').permute(2, 0, 1)/255
+    net = small_net().eval()
+    x = ((image - mean)/std)[None]
+    want = overlay(image, by_hand(net, net[3], x, 1), signed=True)
+    assert (pixels('map.png') - torch.from_numpy(want)).abs().max() <= 3 and f'logit {net(x)[0, 1]:.2f}' in said
+    by_index = typed(capsys, *words[:8], '--class', '1', '--layer', '3', '--mean=.5,.4,.3', '--std', '.2,.3,.2', '--out', 'again.png')[1]
+    assert (pixels('again.png') - pixels('map.png')).abs().max() == 0 and 'class 1: logit' in by_index or 'dog' in by_index
+
+def test_cam_of_torchvision_uses_its_own_preparation_and_its_names(own, capsys):
+    from torchvision import models
+    net = models.mobilenet_v3_small(num_classes=1000)
+    torch.save(net.state_dict(), 'net.pth')
+    image = Image.new('RGB', (300, 256), (200, 120, 40))
+    image.paste((30, 200, 220), (120, 60, 200, 180))
+    image.save('photo.png')
+    weights = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1
+    k = weights.meta['categories'].index('tabby')
+    status, said, _ = typed(capsys, 'cam', 'photo.png', '--model', 'torchvision:mobilenet_v3_small', '--weights', 'net.pth', '--class', 'tabby', '--out', 'map.png')
+    with torch.no_grad(): logit = net.eval()(weights.transforms()(image)[None])[0, k]
+    assert status == 0 and f'tabby: logit {logit:.2f}' in said and pixels('map.png').shape == (256, 300, 3)
+
+def test_cam_of_timm_uses_its_own_mean_and_its_names(own, capsys):
+    timm = pytest.importorskip('timm')
+    torch.manual_seed(0)
+    net = timm.create_model('resnetv2_50x1_bit.goog_in21k_ft_in1k').eval()      # its mean is 0.5
+    torch.nn.init.normal_(net.head.fc.weight, std=.05)
+    torch.save(net.state_dict(), 'bit.pth')
+    image = Image.new('RGB', (448, 448), (200, 120, 40))
+    image.paste((30, 200, 220), (120, 60, 200, 180))
+    image.save('photo.png')
+    prepare = timm.data.create_transform(**timm.data.resolve_data_config({}, model=net))
+    with torch.no_grad(): logit = net(prepare(image)[None])[0, 281]
+    status, said, _ = typed(capsys, 'cam', 'photo.png', '--model', 'timm:resnetv2_50x1_bit.goog_in21k_ft_in1k', '--weights', 'bit.pth', '--class', 'tabby', '--out', 'map.png')
+    assert net.pretrained_cfg['mean'] == (.5, .5, .5) and status == 0
+    told = float(said.split('tabby: logit ')[1].split(',')[0])
+    assert abs(told - logit) < .02*max(1, abs(logit))
+
+@pytest.mark.parametrize('words, expected', [
+    (['--model', 'gone:make'], "gone:make makes no model (ModuleNotFoundError: No module named 'gone')"),
+    (['--model', 'my_net:gone'], 'makes no model'),
+    (['--model', 'my_net:nn'], 'makes no model'),
+    (['--model', 'torchvision:resnet5O'], "torchvision has no 'resnet5O'; the nearest are resnet50"),
+    (['--model', 'torchvision:resnet18', '--weights', 'w.pth'], 'w.pth does not fit'),
+    (['--model', 'my_net:make', '--weights', 'gone.pth'], 'gone.pth'),
+    (['--model', 'my_net:make', '--classes', 'gone.txt'], 'gone.txt'),
+    (['--model', 'my_net:make', '--classes', 'photo.png'], 'is not a text in UTF-8'),
+    (['--model', 'my_net:make', '--class', 'dog'], 'this model has no class names'),
+    (['--model', 'my_net:make', '--class', '3'], '3'),
+    (['--model', 'my_net:make', '--classes', 'my_net.py'], 'class'),
+    (['--model', 'w.pth'], '--model torchvision:NAME --weights w.pth'),
+    (['--model', 'my_net:make', '--std', '0'], 'std'),
+    (['--model', 'my_net:make', '--out', 'map.xyz'], 'expected the name of an image'),
+])
+def test_cam_of_ones_own_says_what_is_wrong_in_one_line(own, capsys, words, expected):
+    status, _, said = typed(capsys, 'cam', 'photo.png', *words)
+    assert status == 1 and expected in said and '\n' not in said and 'Traceback' not in said
+    assert not list(own.glob('*-*.png'))
+
+def test_cam_takes_a_folder(own, capsys):
+    (own/'many').mkdir()
+    for name in 'ab': shutil.copy('photo.png', own/'many'/f'{name}.png')
+    (own/'many'/'broken.png').write_bytes(b'')
+    status, said, wrong = typed(capsys, 'cam', 'many', '--model', 'my_net:make', '--class', '2', '--out', 'maps')
+    assert status == 1 and 'broken.png' in wrong and [o.name[:2] for o in sorted((own/'maps').iterdir())] == ['a-', 'b-']
+
+# --- nothing of yours is replaced
+
+def test_what_is_read_is_not_written_over(own, capsys):
+    before = (own/'photo.png').read_bytes()
+    (own/'link.png').symlink_to('photo.png')
+    for out in ('photo.png', './photo.png', own/'photo.png', 'link.png'):
+        for force in ([], ['--force']):
+            status, _, said = typed(capsys, 'cam', 'photo.png', '--model', 'my_net:make', '--out', out, *force)
+            assert status == 1 and 'is what is read' in said and '\n' not in said
+    assert (own/'photo.png').read_bytes() == before and (own/'link.png').is_symlink()
+
+def test_what_petcam_has_not_written_is_replaced_only_by_force(own, capsys):
+    words = ['cam', 'photo.png', '--model', 'my_net:make', '--out', 'map.png']
+    (own/'map.png').write_bytes(mine := b'mine')
+    status, _, said = typed(capsys, *words)
+    assert status == 1 and 'petcam has not written it' in said and '--force' in said and (own/'map.png').read_bytes() == mine
+    assert typed(capsys, *words, '--force')[0] == 0 and (own/'map.png').read_bytes() != mine
+    assert typed(capsys, *words)[0] == 0                                # its own it replaces
+    (own/'precious.txt').write_text('mine')
+    (own/'link.png').symlink_to('precious.txt')
+    assert typed(capsys, *words[:-1], 'link.png')[0] == 1
+    assert typed(capsys, *words[:-1], 'link.png', '--force')[0] == 0
+    assert (own/'precious.txt').read_text() == 'mine' and not (own/'link.png').is_symlink()
+
+def test_run_looks_at_its_outputs_before_it_trains(few_pets, trained, tmp_path, capsys):
+    out = tmp_path/'out'
+    (out/'models').mkdir(parents=True)
+    words = ['run', '--data', few_pets, '--arch', 'resnet18', '--weights', 'none', '--out', out]
+    for name in ('report.html', 'report.json', 'models/stage-2.pth'):
+        (out/name).write_text('mine')
+        status, said, wrong = typed(capsys, *words)
+        assert status == 1 and f'{name} is there already' in wrong and 'epoch' not in said and (out/name).read_text() == 'mine'
+        (out/name).unlink()
+    shutil.copy(trained/'out'/'models'/'stage-1.pth', out/'models')
+    status, _, wrong = typed(capsys, *words[:-3], out/'models'/'stage-1.pth', *words[-2:])
+    assert status == 1 and 'stage-1.pth is what is read' in wrong
+
+def test_a_failed_run_leaves_no_folder(few_pets, tmp_path, capsys):
+    for words in (['--arch', 'resnet43'], ['--weights', 'gone.pth'], ['--arch', 'alexnet', '--size', '32', '--weights', 'none'], ['--bs', '500', '--weights', 'none', '--arch', 'resnet18']):
+        assert typed(capsys, 'run', '--data', few_pets, *words, '--out', tmp_path/'a'/'b')[0] == 1
+        assert not (tmp_path/'a').exists(), words
+
+# --- hostile names
+
+def test_class_names_stay_in_their_folder_and_off_the_terminal(trained, tmp_path, capsys):
+    state = torch.load(trained/'out'/'models'/'stage-3.pth', weights_only=True)
+    for name in ('/../../x', '../x', '\x1b]0;owned\x07\x1b[31mred', 'a\nb', '.hidden', 'x'*300, 'caf\udce9'):
+        state['about']['classes'] = [name, 'leonberger']
+        torch.save(state, tmp_path/'net.pth')
+        out = tmp_path/'deep'/'maps'
+        status, said, wrong = typed(capsys, 'cam', trained/'pets'/'leonberger_3.jpg', '--class', '0', '--model', tmp_path/'net.pth', '--out', out)
+        if status: assert len(wrong.splitlines()) == 1 and 'net.pth' in wrong       # a name that no file may hold
+        else: assert len(list(out.iterdir())) == 1
+        assert '\x1b' not in said + wrong and '\x07' not in said + wrong
+        assert sorted(o.name for o in tmp_path.iterdir()) in (['deep', 'net.pth'], ['net.pth']) and [o.name for o in (tmp_path/'deep').glob('*')] in (['maps'], [])
+        shutil.rmtree(tmp_path/'deep', ignore_errors=True)
+
+# --- in a process of its own
+
+def process(*words, before='', **environment):
+    "Exit status, stdout and stderr (text) of `petcam words`, after `before`"
+    code = f'import os, resource, signal, sys\n{before}\nfrom petcam.cli import main\nsys.exit(main())'
+    done = subprocess.run([sys.executable, '-c', code, *map(str, words)], capture_output=True, env={**os.environ, **environment}, timeout=300)
+    return done.returncode, done.stdout.decode(errors='surrogateescape'), done.stderr.decode(errors='surrogateescape').strip()
+
+CAM = 'cam', 'photo.png', '--model', 'my_net:make', '--classes', 'names.txt', '--class', 'cat'
+
+def test_rank_without_others_works_alone(own):
+    status, said, _ = process(*CAM, '--out', 'map.png', RANK='1')
+    assert status == 0 and 'wrote map.png' in said and (own/'map.png').exists()
+
+def test_a_terminal_that_knows_ascii_only(own):
+    (own/'names.txt').write_text('na\u00efve caf\u00e9 \u732b\ndog\nfish\n', encoding='utf-8')
+    name = os.fsdecode(b'caf\xe9.png')
+    shutil.copy('photo.png', own/name)
+    for environment in (dict(PYTHONUTF8='0', LC_ALL='C', PYTHONCOERCECLOCALE='0'), dict(LC_ALL='C.UTF-8')):
+        words = ['cam', os.fsencode(name), *CAM[2:-2], '--class', '0', '--out', 'maps', '--force']
+        code = 'import sys\nfrom petcam.cli import main\nsys.exit(main())'
+        done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True, env={**os.environ, **environment})
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        assert len(list((own/'maps').iterdir())) == 1
+        shutil.rmtree(own/'maps')
+
+def test_the_umask_is_respected(own):
+    for mask in (0o077, 0o027):
+        assert process(*CAM, '--out', f'maps-{mask}/map.png', before=f'os.umask({mask})')[0] == 0
+        assert (own/f'maps-{mask}/map.png').stat().st_mode & 0o777 == 0o666 & ~mask and (own/f'maps-{mask}').stat().st_mode & 0o777 == 0o777 & ~mask
+
+def one_line(said, *expected): return len(said.splitlines()) == 1 and said.startswith('petcam: ') and all(o in said for o in expected)
+
+def test_a_limit_on_the_size_of_files_is_one_line(own):
+    status, _, wrong = process(*CAM, '--out', 'maps/map.png', before='resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))')
+    assert status == 1 and one_line(wrong, 'no room to write', 'File too large', '--out') and not (own/'maps').exists()
+
+def test_too_little_memory_is_one_line(own):
+    Image.new('RGB', (4000, 4000)).save('photo.png')
+    before = 'import torch, petcam.methods\nimport resource\nused = int(open("/proc/self/statm").read().split()[0])*4096\nresource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),)*2)'
+    status, _, wrong = process(*CAM, '--size', '4000', '--out', 'map.png', before=before)
+    assert status == 1 and one_line(wrong, 'too little memory', '--size') and 'Traceback' not in wrong
+
+def test_a_killed_worker_is_one_line(few_pets, tmp_path):
+    before = 'import petcam.data as d\nold = d.PetSet.__getitem__\nparent = os.getpid()\n' \
+             'd.PetSet.__getitem__ = lambda self, i: os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != parent else old(self, i)'
+    status, _, wrong = process('run', '--data', few_pets, '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '1', '--workers', '1', '--out', tmp_path/'out', before=before)
+    assert status == 1 and one_line(wrong.splitlines()[-1], 'was killed', '--workers 0') and 'Traceback' not in wrong
+
+def test_nobody_reads_the_output(own):
+    for target in ('| head -c 1', '> /dev/full', '>&-'):
+        done = subprocess.run(f'{sys.executable} -m petcam.cli_main cam --help {target}' if False else f'{Path(sys.executable).parent}/petcam cam --help {target}', shell=True, capture_output=True, text=True)
+        assert 'Traceback' not in done.stderr and 'Exception' not in done.stderr, done.stderr
+
+def test_what_a_killed_run_has_left_goes_at_the_next(own):
+    before = 'import petcam.files.storage as s\ns.os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL)'
+    assert process(*CAM, '--out', 'maps/map.png', before=before)[0] == -9
+    [left] = (own/'maps').iterdir()
+    os.utime(left, (0, 0))
+    assert process(*CAM, '--out', 'maps/other.png')[0] == 0 and [o.name for o in (own/'maps').iterdir()] == ['other.png']
+
+# --- a run that is resumed
+
+def test_resume_takes_the_options_of_the_run_before(trained, tmp_path, capsys):
+    out = shutil.copytree(trained/'out', tmp_path/'out')
+    bits = {f.name: f.read_bytes() for f in (out/'models').iterdir()}
+    for more, expected in ((['--seed', '5'], 'seed'), (['--arch', 'resnet34'], 'arch'), (['--bs', '4'], 'bs'), (['--epochs', '3'], 'stages')):
+        status, _, wrong = typed(capsys, 'run', '--resume', '--out', out, *more)
+        assert status == 1 and expected in wrong and '\n' not in wrong
+        assert {f.name: f.read_bytes() for f in (out/'models').iterdir()} == bits
+    (out/'report.html').unlink()
+    status, said, wrong = typed(capsys, 'run', '--resume', '--out', out)
+    assert status == 0 and 'resnet18' in said and '8, on' in said and (out/'report.html').exists()
+
+def test_options_in_a_checkpoint_are_read_as_if_typed(trained, tmp_path, capsys):
+    from petcam.training.checkpoints import read_checkpoint
+    out = shutil.copytree(trained/'out', tmp_path/'out')
+    state = read_checkpoint(out/'models'/'resume.pth')
+    for options in (dict(bs='-1'), dict(nonsense='1'), dict(resume='1'), dict(seed='x'*5000), dict(epochs=3.5), {'': '1'}):
+        torch.save(dict(state, options=options), out/'models'/'resume.pth')
+        status, _, wrong = typed(capsys, 'run', '--resume', '--out', out)
+        assert status in (1, 2) and wrong and 'Traceback' not in wrong
+
+@pytest.mark.parametrize('words', [['run', '--seed', '99999999999999999999'], ['run', '--seed', '-1'], ['cam', 'a.jpg', '--model=--'], ['run', '--epochs', '999999999999'], ['run', '--size', '1000000'],
+    ['run', '--bs', '\u00b2'], ['run', '--workers', '-1'], ['cam', 'a.jpg', '--mean', 'nan'], ['cam', 'a.jpg', '--std', '1,,2'], ['localise', '--n', '1e3'], ['run', '--bs', '9'*5000]])
+def test_values_out_of_bounds_are_status_2(words, capsys):
+    status, _, said = typed(capsys, *words)
+    assert status == 2 and 'Traceback' not in said and len(said.splitlines()[-1]) < 300

@@ -2,13 +2,18 @@
 import hashlib
 import shutil
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from petcam import data as module
 from petcam.data import find_pets, get_data, label_of, split_by_rand_pct
 from petcam.files.images import BadImage, list_images, load_image
+from petcam.onecycle import cnn_learner
+
+CASES = Path(__file__).parent/'cases'
 
 def test_split_equals_fastais(golden):
     for case in golden['split_v1_numpy'].values():
@@ -22,6 +27,33 @@ def test_split_equals_fastais(golden):
 def test_split_of_ten():
     train, valid = split_by_rand_pct(10)
     assert valid.tolist() == [4, 1] and train.tolist() == [0, 2, 3, 5, 6, 7, 8, 9]
+
+@pytest.mark.parametrize('name, values', [
+    ('valid_pct', (100, -.2)), ('valid_pct', (100, 20)), ('valid_pct', (100, float('nan'))), ('n', (-1,)), ('n', (0,)), ('n', (10.5,)),
+    ('seed', (100, .2, -1)), ('seed', (100, .2, 10**20)), ('seed', (100, .2, None)), ('seed', (100, .2, 1.5))])
+def test_a_split_that_is_none(name, values):
+    with pytest.raises(ValueError, match=f'{name} is .*; expected'): split_by_rand_pct(*values)
+
+@pytest.mark.parametrize('option', [
+    dict(size=0), dict(size=96.5), dict(size='96'), dict(bs=0), dict(bs=-8), dict(bs=None), dict(workers=-1),
+    dict(padding_mode='reflect'), dict(valid_pct=-.2), dict(valid_pct=80), dict(seed=-1)])
+def test_values_that_no_data_can_have_are_named_before_training(few_pets, option):
+    [name] = option
+    with pytest.raises(ValueError, match=f'{name} is .*; expected'):
+        get_data(**dict(dict(size=32, bs=8, path=few_pets, workers=0), **option))
+
+def test_patterns_that_find_no_label(few_pets, capsys):
+    for pattern, why in ('(', 'is not a regular expression'), ('a+', 'has no brackets'):
+        for f in (lambda: get_data(32, 8, path=few_pets, pattern=pattern), lambda: label_of('a_1.jpg', pattern)):
+            with pytest.raises(ValueError, match=f'pattern .*{why}'): f()
+    with pytest.raises(ValueError, match='images: no image has a label in its name'):
+        get_data(32, 8, path=few_pets, pattern=r'(\d+)\.gif')
+    with pytest.raises(ValueError, match='valid_pct is 1: of 40 images none is left'):
+        get_data(32, 8, path=few_pets, valid_pct=1)
+
+def test_as_many_files_as_classes(few_pets):
+    ds = get_data(32, 8, path=few_pets).valid_ds
+    with pytest.raises(ValueError, match='8 files, but 7 class indices'): replace(ds, y=ds.y[:7])
 
 def test_split_leaves_numpys_own_randomness_alone():
     np.random.seed(5)
@@ -54,7 +86,8 @@ def test_broken_files_are_passed_over_with_a_count(few_pets, capsys):
     (few_pets/'images'/'beagle_3.jpg').write_bytes(b'')
     data = get_data(32, 8, path=few_pets)
     said = capsys.readouterr().out
-    assert 'passed over 2 that cannot be read: beagle_2.jpg, beagle_3.jpg' in said
+    assert 'passed over 2 that cannot be read: beagle_2.jpg (image file is truncated' in said
+    assert 'beagle_3.jpg (it is empty)' in said
     seen = sum(len(y) for dl in (data.train_dl, data.valid_dl) for _, y in dl)
     assert seen == 38 - len(data.train_ds) % 8
 
@@ -199,3 +232,29 @@ def test_a_file_that_breaks_while_training_is_named_without_a_traceback(few_pets
     with pytest.raises(BadImage) as e: list(data.train_dl)
     assert 'is not an image' in str(e.value)
     assert 'Traceback' not in str(e.value) and '\n' not in str(e.value)
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_files_that_break_while_training_are_passed_over(few_pets, workers, capsys):
+    data = get_data(32, 8, path=few_pets, workers=workers)
+    train, valid = data.train_ds.files[3], data.valid_ds.files[5]
+    for file in (train, valid): shutil.copy(CASES/'whole_but_undecodable_77.jpg', file)
+    for epoch in range(2):
+        sizes = sorted(len(yb) for _, yb in data.train_dl)
+        xs, ys = zip(*data.valid_dl)
+        assert sizes == [7, 8, 8, 8] and torch.cat(ys).tolist() == data.valid_ds.y
+        grey = [i for i, x in enumerate(data.denorm(torch.cat(xs))) if (x - .5).abs().max() < 1e-6]
+        assert grey == [5]
+        said = capsys.readouterr().out
+        if epoch: assert not said # once
+        else: assert said.count('passed over 1 that can no longer be read') == 2 and train.name in said and valid.name in said
+
+def tiny_body():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU())
+
+def test_broken_files_are_not_the_end_of_a_run(few_pets, tmp_path):
+    data = get_data(32, 8, path=few_pets, workers=1)
+    for file in [*data.train_ds.files[:20], *data.valid_ds.files[:3]]: file.write_bytes(b'')
+    learn = cnn_learner(data, tiny_body(), weights=None, model_dir=tmp_path/'models', precision='fp32')
+    learn.fit_one_cycle(1)
+    logits, y, losses = learn.predictions()
+    assert y.tolist() == data.valid_ds.y and losses.isfinite().all() and np.isfinite(learn.losses).all()

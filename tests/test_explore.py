@@ -6,6 +6,7 @@ import pytest, torch
 from PIL import Image
 from torch import nn
 from petcam.explore import CamExplorer, MapStore, explorer_fragment, explorer_html
+from petcam.engine.explanation import in_place
 from petcam.engine.targets import probabilities, verdict
 from petcam.heatmap import describe, overlay, upsample
 from petcam.engine.layers import layers_of, stage_ends
@@ -151,7 +152,7 @@ def test_an_error_is_said_once(model, images, tmp_path):
 
 def test_a_image_that_the_model_cannot_take_is_not_added(model, images):
     e = CamExplorer(model, images[0], class_names=NAMES)
-    with pytest.raises(ValueError, match='not finite'): e.add(torch.full((3, 50, 50), float('nan')))
+    with pytest.raises(ValueError, match='nan'): e.add(torch.full((3, 50, 50), float('nan')))
     assert e.store.titles == ['image 1'] and e.image == 0 and not [o for o in e.store.cache if o[0] == 1 or o[1] == 1]
     e.add(images[1], 'good')
     torch.testing.assert_close(e.map, slow(model, '6', e.store.item(1)[0], e.class_slider.value), atol=1e-6, rtol=1e-4)
@@ -175,7 +176,7 @@ def test_methods_of_a_page(model, images):
 def test_a_photograph_that_lies_on_its_side_is_shown_upright(model):
     wide, exif = Image.fromarray(np.zeros((20, 60, 3), np.uint8)), Image.Exif()
     exif[0x112] = 6 # turn by 90 degrees
-    with io.BytesIO() as f: wide.save(f, 'JPEG', exif=exif); assert _opened(f.getvalue()).size == (20, 60)
+    with io.BytesIO() as f: wide.save(f, 'JPEG', exif=exif); assert _opened(f.getvalue()).shape == (3, 60, 20)
 
 def test_while_nobody_asks_the_neighbours_are_computed(model, images):
     async def rest():
@@ -241,7 +242,7 @@ def test_own_preparation_and_a_model_with_one_class(images):
     model = small(1)
     e = CamExplorer(model, images, prepare=lambda p: (2*p[None] - 1, p))
     torch.testing.assert_close(e.map, slow(model, '6', 2*images[0][None] - 1, 0), atol=1e-6, rtol=1e-4)
-    assert 'rank 1 of 1' in e.words()
+    assert 'rank' not in e.words() and '%' not in e.words().split('.')[0] # a single score is a score
 
 def test_the_model_stays_as_it_was(model, images):
     model.train(); model[3].eval()
@@ -272,7 +273,7 @@ def test_a_value_larger_than_the_cache_is_kept_until_the_next_one(model, images)
 def test_few_maps_are_kept_in_a_small_store(model, images):
     store = MapStore(model, [images[0]]*20, keep=3e5)
     for i in range(20): store.map(i, '2', 0)
-    assert 0 < sum(o.nbytes if not isinstance(o, tuple) else sum(t.nbytes for t in o) for o in store.cache.values()) <= 3e5 and not store.oversized
+    assert 0 < sum(o.nbytes if not isinstance(o, tuple) else sum(t.nbytes for t in o if t is not None) for o in store.cache.values()) <= 3e5 and not store.oversized
 
 def test_stage_ends_of_known_networks():
     from torchvision.models import mobilenet_v3_small, resnet18
@@ -390,6 +391,26 @@ def test_in_a_browser_the_map_on_show_is_the_right_one(page, images):
         assert describe(shown).split('. ')[0] in got['said'] and all(o in got['said'] for o in (NAMES[k], store.layers[l], methods[j]))
     assert not page.failed and len([o for o in page.asked if not o.startswith('data:')]) == 1
 
+def test_in_a_browser_the_map_lies_where_the_model_has_looked(page, tmp_path):
+    y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 80), indexing='ij')
+    images = torch.stack([x, y, 1 - x*y]) # smooth, for JPEG
+    how = dict(size=48, class_names=NAMES, activation='sigmoid', layers=['6']) # of 64 x 80 the 64 x 64 in the middle
+    path, e = explorer_html(small(), images, tmp_path/'x.html', **how), CamExplorer(small(), images, **how)
+    box = [round(o) for o in e.store.box(0)]
+    assert np.abs(np.subtract(box, (8, 0, 72, 64))).max() <= 1
+    view = page.context.browser.new_page()
+    view.goto(path.as_uri()); view.wait_for_selector('.px-list li')
+    pixels = lambda name: np.array(view.evaluate('name => { const c = document.querySelector(name); return [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; }', name)).reshape(64, 80, 4)[..., :3]
+    whole, over, squares = map(pixels, ('.px-image', '.px-over', '.px-squares'))
+    ours = e.pixels()
+    inside = np.zeros((64, 80), bool)
+    inside[box[1]:box[3], box[0]:box[2]] = True
+    for drawn, at in ((whole, 0), (squares, 86), (over, 172)):
+        off = np.abs(drawn - ours[:, at:at + 80].astype(int)).max(2) # the page's image is a JPEG, and its maps have 256 levels
+        assert np.median(off[inside]) <= 6 and np.ptp(drawn[~inside], axis=1).max() <= 1
+    assert view.inner_text('.px-words') == e.words() and '%' in view.inner_text('.px-list')
+    view.close()
+
 def test_in_a_browser_the_keyboard_is_enough(page):
     page.evaluate("document.querySelector('.px').petcam.show(0, 0, 2)")
     image = lambda: page.evaluate("document.querySelector('.px-squares').toDataURL()")
@@ -431,8 +452,9 @@ def flat(m): return m.flatten().tolist()
 
 def js_cases(model, images):
     store = MapStore(model, images, class_names=NAMES)
-    e, rng = CamExplorer(model, images, class_names=NAMES), np.random.RandomState(0)
-    cases = dict(unpack=[], upsample=[], overlay=[], softmax=[], fixed=[], describe=[], verdict=[], words=[])
+    explorers = [CamExplorer(model, images, class_names=NAMES, size=size, activation=o) for size, o in [(None, None), (48, 'sigmoid'), (None, 'none')]]
+    rng = np.random.RandomState(0)
+    cases = dict(unpack=[], upsample=[], overlay=[], nearest=[], inPlace=[], probabilities=[], fixed=[], describe=[], verdict=[], words=[])
     for layer in store.layers:
         for method in METHODS:
             packed = _packed(store, 1, layer, method)
@@ -440,26 +462,34 @@ def js_cases(model, images):
             for k in range(5):
                 shown = lo[k] + q[k]/255*(hi[k] - lo[k])
                 if (hi[k] - lo[k]) < 1: cases['unpack'].append(dict(packed=packed, target=k, values=flat(shown)))
-                e.image, e.layer, e.method, e.target = 1, layer, method, k
-                cases['words'].append(dict(text=e.words(), h=len(e.map), w=len(e.map.T), values=flat(e.map), names=NAMES, layer=layer, method=method,
-                    target=k, logits=e.store.logits(1).tolist(), agnostic=method in CLASS_AGNOSTIC))
+                for e in explorers:
+                    e.image, e.layer, e.method, e.target = 1, layer, method, k
+                    cases['words'].append(dict(text=e.words(), h=len(e.map), w=len(e.map.T), values=flat(e.map), names=NAMES, layer=layer, method=method, target=k,
+                        logits=e.store.logits(1).tolist(), agnostic=method in CLASS_AGNOSTIC, activation=e.store.activation, box=list(e.store.box(1) or []), note=''))
     for m in map_cases():
         (h, w), (H, W) = m.shape, rng.randint(1, 40, 2).tolist()
         here = dict(h=h, w=w, values=flat(m))
         cases['describe'].append(dict(here, text=describe(m)))
         if m.abs().max() > 100: continue
         cases['upsample'].append(dict(here, H=H, W=W, large=flat(upsample(m, (H, W)))))
+        squares = np.asarray(Image.fromarray(m.numpy()).resize((W, H), Image.Resampling.NEAREST))
+        tie = any((2*i + 1)*n % (2*size) == 0 for n, size in ((h, H), (w, W)) for i in range(size)) # a pixel on the edge of two squares: either is right
+        if not tie: cases['nearest'].append(dict(here, H=H, W=W, squares=squares.flatten().tolist()))
         under, alpha, signed = rng.randint(0, 256, (H, W, 3), np.uint8), float(rng.rand()), bool(rng.rand() > .5)
         drawn, limit = m if signed else m.clamp(min=0), float(m.abs().max()*rng.choice([1, .5, 2])) or 1.
         pixels = overlay(under, drawn, alpha, signed=signed, limit=limit)
+        box = sorted(rng.randint(-5, W + 5, 2).tolist()) + sorted(rng.randint(-5, H + 5, 2).tolist())
+        box = box[0], box[2], box[1] + 1, box[3] + 1
         whole = lambda o: np.dstack([o, np.full((H, W), 255, np.uint8)]).flatten().tolist()
         cases['overlay'].append(dict(h=h, w=w, values=flat(drawn), H=H, W=W, under=whole(under), table=_table('RdBu_r' if signed else 'magma'),
             colours=dict(alpha=alpha, signed=signed, limit=limit), pixels=whole(pixels)))
+        cases['inPlace'].append(dict(width=W, height=H, data=whole(under), box=box, pixels=whole(in_place(under, box, lambda part: 255 - part))))
     for k in (1, 2, 37):
         y = torch.tensor(rng.randn(k)*3, dtype=torch.float32)
         names = [f'class {i}' for i in range(k)]
-        cases['softmax'].append(dict(logits=y.tolist(), p=probabilities(y).tolist()))
-        cases['verdict'] += [dict(logits=y.tolist(), target=i, names=names, text=str(verdict(y, i, names))) for i in range(k)]
+        for how in ('softmax', 'sigmoid', 'none'):
+            cases['probabilities'].append(dict(logits=y.tolist(), activation=how, p=probabilities(y, how).tolist()))
+            cases['verdict'] += [dict(logits=y.tolist(), target=i, names=names, activation=how, text=str(verdict(y, i, names, how))) for i in range(k)]
     cases['fixed'] = [dict(v=v, digits=d, text=f'{v:.{d}f}') for d in (0, 1, 2) for v in [*np.arange(0 if d == 0 else -6, 6, .125), *rng.randn(200)*9, 2.675, 1.005, 99.95]]
     return cases
 

@@ -239,10 +239,11 @@ def test_the_curves_leave_the_model_alone_and_refuse_what_does_not_fit():
         predicted = model.eval()(x).argmax(1)
         torch.testing.assert_close(f(model, x, maps := torch.randn(2, 2, 2)), f(model, x, maps, predicted))
 
-def test_the_curve_of_a_single_score_is_that_of_a_sigmoid():
+def test_the_curve_of_a_single_score_is_the_score_or_its_sigmoid():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1))
     x, whole = torch.randn(2, 1, 4, 4), torch.rand(2, 4, 4)
-    curve = deletion(model, x, whole, 0)
+    torch.testing.assert_close(deletion(model, x, whole, 0)[:, 0], model(x)[:, 0].detach())
+    curve = deletion(model, x, whole, 0, activation='sigmoid')
     torch.testing.assert_close(curve[:, 0], model(x)[:, 0].sigmoid().detach()); torch.testing.assert_close(curve[:, -1], model[1].bias.detach().sigmoid().expand(2))
 
 @pytest.mark.parametrize('scale', [1e-38, 1e-30, 1e30])

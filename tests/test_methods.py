@@ -4,7 +4,7 @@ import pytest, torch
 from torch import nn
 from petcam.engine.backward import activation_and_gradient
 from petcam.gradcam import grad_cam
-from petcam.methods import METHODS, class_activation_map, explain, maps_of, score_cam
+from petcam.methods import METHODS, class_activation_map, explain_batch, maps_of, score_cam
 
 @pytest.fixture
 def parts(): return torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0)), torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(1))
@@ -105,12 +105,12 @@ def test_maps_under_autocast_have_32_bits(pooled, x, f):
 
 @pytest.mark.parametrize('target', [torch.tensor([2, 0, 1]), np.array([2, 0, 1]), ['c', 'a', 'b'], (2, 'a', np.int64(1))])
 def test_explain_takes_classes_as_grad_cam_does(net, x, target):
-    said = explain(net, '1', x, target, class_names=list('abcde'))
+    said = explain_batch(net, '1', x, target, class_names=list('abcde'))
     assert [e.verdict.name for e in said] == ['c', 'a', 'b']
     torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, [2, 0, 1]))
 
 @pytest.mark.parametrize('call', [lambda m, x: score_cam(m, 'm.1', x, 3), lambda m, x: maps_of(m, 'm.1', x, methods='mean activation')['mean activation'],
-                                  lambda m, x: torch.stack([e.map for e in explain(m, 'm.1', x, 3, 'Eigen-CAM')]), lambda m, x: class_activation_map(m, 'm.1', x, 3)])
+                                  lambda m, x: torch.stack([e.map for e in explain_batch(m, 'm.1', x, 3, 'Eigen-CAM')]), lambda m, x: class_activation_map(m, 'm.1', x, 3)])
 def test_methods_without_a_gradient_need_none(pooled, x, call):
     class Model(nn.Module):
         def __init__(self): super().__init__(); self.m, self.grad = pooled, True
@@ -120,49 +120,49 @@ def test_methods_without_a_gradient_need_none(pooled, x, call):
     want = call(m, x)
     m.grad = False
     torch.testing.assert_close(call(m, x), want)
-    with pytest.raises(ValueError, match='through a gradient'): explain(m, 'm.1', x, 3)
+    with pytest.raises(ValueError, match='through a gradient'): explain_batch(m, 'm.1', x, 3)
 
 def test_explain_more_targets(net, x):
-    assert [e.verdict.name for e in explain(net, '1', x, range(3))] == ['class 0', 'class 1', 'class 2']
-    assert [e.verdict.name for e in explain(net, '1', x, torch.tensor(4))] == ['class 4']*3
-    with pytest.raises(ValueError, match='2 names for the 5 classes'): explain(net, '1', x, 0, class_names=['a', 'b'])
+    assert [e.verdict.name for e in explain_batch(net, '1', x, range(3))] == ['class 0', 'class 1', 'class 2']
+    assert [e.verdict.name for e in explain_batch(net, '1', x, torch.tensor(4))] == ['class 4']*3
+    with pytest.raises(ValueError, match='2 names for the 5 classes'): explain_batch(net, '1', x, 0, class_names=['a', 'b'])
 
 def test_explain_a_function_of_what_is_no_tensor(net, x):
     class Wrapped(nn.Module):
         def __init__(self): super().__init__(); self.m = net
         def forward(self, x): return dict(logits=self.m(x), other=None)
-    said = explain(Wrapped(), 'm.1', x, lambda out: out['logits'][:, 2])
+    said = explain_batch(Wrapped(), 'm.1', x, lambda out: out['logits'][:, 2])
     assert [(e.verdict, e.target) for e in said] == [(None, None)]*3
     torch.testing.assert_close(torch.stack([e.map for e in said]), grad_cam(net, '1', x, 2))
 
 def test_explain_says_what_was_asked(net, x):
     names = list('abcde')
     y = net(x).detach()
-    for said, yi, m in zip(explain(net, '1', x, 'c', class_names=names), y, grad_cam(net, '1', x, 2)):
+    for said, yi, m in zip(explain_batch(net, '1', x, 'c', class_names=names), y, grad_cam(net, '1', x, 2)):
         torch.testing.assert_close(said.map, m)
         assert said.verdict.name == 'c' and abs(said.verdict.logit-yi[2]) < 1e-6 and said.verdict.rank == int((yi > yi[2]).sum())+1
         assert said.layer == '1' and ('does not believe' in str(said)) == (said.verdict.rank > 1) and 'Grad-CAM at layer' in str(said)
-    assert [e.verdict.rank for e in explain(net, net[1], x)] == [1, 1, 1]
-    assert [e.verdict.name for e in explain(net, '1', x, ['a', 'b', 'e'], class_names=names)] == ['a', 'b', 'e']
+    assert [e.verdict.rank for e in explain_batch(net, net[1], x)] == [1, 1, 1]
+    assert [e.verdict.name for e in explain_batch(net, '1', x, ['a', 'b', 'e'], class_names=names)] == ['a', 'b', 'e']
 
-@pytest.mark.parametrize('call', [maps_of, explain])
+@pytest.mark.parametrize('call', [maps_of, explain_batch])
 def test_an_unknown_method_is_named(net, x, call):
     with pytest.raises(ValueError, match="no method 'GradCAM'; the nearest names are Grad-CAM"): call(net, '1', x, 0, **{'methods' if call is maps_of else 'method': ['GradCAM'] if call is maps_of else 'GradCAM'})
 
 def test_the_last_usable_layer_is_the_one_that_is_left_out(net, x):
-    assert [e.layer for e in explain(net, None, x, 0)] == ['2']*3
+    assert [e.layer for e in explain_batch(net, None, x, 0)] == ['2']*3
     torch.testing.assert_close(maps_of(net, None, x, 0), maps_of(net, '2', x, 0))
 
 def test_a_function_is_a_method_too(net, x):
-    for e, m in zip(explain(net, '1', x, 2, lambda a, g: 3*(a*g).sum(1)), METHODS['HiResCAM'](*activation_and_gradient(net, '1', x, 2)[:2])):
+    for e, m in zip(explain_batch(net, '1', x, 2, lambda a, g: 3*(a*g).sum(1)), METHODS['HiResCAM'](*activation_and_gradient(net, '1', x, 2)[:2])):
         torch.testing.assert_close(e.map, 3*m)
 
 def test_an_explanation_keeps_its_image(net, x):
     shown = torch.rand(3, 3, 9, 11)
-    for e, image, k in zip(explain(net, '1', x, [0, 4, 2], images=shown), shown, (0, 4, 2)):
+    for e, image, k in zip(explain_batch(net, '1', x, [0, 4, 2], images=shown), shown, (0, 4, 2)):
         assert torch.equal(e.image, image) and e.target == k and e.overlay().shape == (9, 11, 3)
-    with pytest.raises(ValueError, match='2 images to show for 3'): explain(net, '1', x, 0, images=shown[:2])
-    with pytest.raises(ValueError, match='has no image'): explain(net, '1', x, 0)[0].overlay()
+    with pytest.raises(ValueError, match='2 images to show for 3'): explain_batch(net, '1', x, 0, images=shown[:2])
+    with pytest.raises(ValueError, match='has no image'): explain_batch(net, '1', x, 0)[0].overlay()
 
 def test_a_function_that_gives_no_map_is_refused_by_explain_too(net, x):
-    with pytest.raises(ValueError, match=r'method must give \(b,h,w\), here .* and gives'): explain(net, '1', x, 0, lambda a, g: a.mean((1, 2)))
+    with pytest.raises(ValueError, match=r'method must give \(b,h,w\), here .* and gives'): explain_batch(net, '1', x, 0, lambda a, g: a.mean((1, 2)))

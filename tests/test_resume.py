@@ -1,12 +1,12 @@
 """A run that is stopped or killed goes on, and ends with the same bits."""
-import os, signal, subprocess, sys, time
+import os, shutil, signal, subprocess, sys, time
 import pytest
 import torch
 
 from petcam.data import get_data
 from petcam.onecycle import cnn_learner
 from petcam.resize import Stage, run_stages
-from petcam.training.checkpoints import newest_checkpoint, read_checkpoint
+from petcam.training.checkpoints import newest_checkpoint, plan_of, read_checkpoint, resume_options
 from petcam.training.interrupts import GracefulInterrupt
 
 def command(pets, out, *more):
@@ -58,16 +58,62 @@ def test_a_checkpoint_that_would_run_code_is_refused(begun, tmp_path, capsys):
         def __reduce__(self): return os.mkdir, (str(tmp_path/'harm'),)
     torch.save({'model': Evil()}, begun.path('resume'))
     assert newest_checkpoint(begun, {'seed': 0}) is not None
-    assert 'resume.pth is not a whole file' in capsys.readouterr().out and not (tmp_path/'harm').exists()
+    assert 'resume.pth holds Python objects; save model.state_dict()' in capsys.readouterr().out and not (tmp_path/'harm').exists()
 
-def test_a_checkpoint_of_another_model_is_refused(begun, few_pets, tmp_path, capsys):
-    other = cnn_learner(begun.data, 'squeezenet1_1', weights=None, model_dir=begun.model_dir, precision='fp32')
-    with pytest.raises(ValueError, match='is whole; begin again'): newest_checkpoint(other, {'seed': 0})
-    assert 'resume.pth does not fit this model' in capsys.readouterr().out
+def contents(folder): return {p.name: p.read_bytes() for p in folder.iterdir()}
 
-def test_a_checkpoint_of_another_run_is_refused(begun):
+def test_a_checkpoint_of_another_model_is_refused_and_stays(begun):
+    other, before = cnn_learner(begun.data, 'squeezenet1_1', weights=None, model_dir=begun.model_dir, precision='fp32'), contents(begun.model_dir)
+    with pytest.raises(ValueError, match='resume.pth does not fit this model'): newest_checkpoint(other, {'seed': 0})
+    assert contents(begun.model_dir) == before
+
+def test_a_checkpoint_of_another_run_is_refused_and_stays(begun):
+    before = contents(begun.model_dir)
     with pytest.raises(ValueError, match='was begun with seed 0, not 1'): newest_checkpoint(begun, {'seed': 1})
-    assert begun.path('resume').exists()
+    begun.path('resume').write_bytes(b'cut short')                              # of two the first is damaged, and the second of another run
+    with pytest.raises(ValueError, match='resume-before.pth was begun with seed 0, not 1'): newest_checkpoint(begun, {'seed': 1})
+    assert contents(begun.model_dir) == before | {'resume.pth': b'cut short'}
+
+def test_where_no_checkpoint_is_whole_all_stay(begun):
+    for name in ('resume', 'resume-before'): begun.path(name).write_bytes(b'cut short')
+    before = contents(begun.model_dir)
+    with pytest.raises(ValueError, match='no checkpoint in .* is whole .*begin again without --resume'): newest_checkpoint(begun, {'seed': 0})
+    assert contents(begun.model_dir) == before
+
+def test_what_is_put_aside_overwrites_nothing(begun, capsys):
+    whole = begun.path('resume').read_bytes()
+    for content in (b'one', b'two', b'three'):
+        begun.path('resume').write_bytes(content)
+        newest_checkpoint(begun, {'seed': 0})
+    assert [begun.path(f'refused{n}-resume').read_bytes() for n in ('', '-2', '-3')] == [b'one', b'two', b'three']
+    for _ in range(2):
+        begun.path('resume').write_bytes(whole)
+        next(run_stages(begun, STAGES, plan={'seed': 1}))                       # a new run
+    assert begun.path('old-resume').read_bytes() == whole == begun.path('old-2-resume').read_bytes()
+
+def test_another_folder_of_images_is_another_run(begun, few_pets, tmp_path):
+    "As many images of the same names in another folder: the same run if they are of the same size, else not"
+    plan = plan_of(begun, STAGES, 0)
+    for _ in run_stages(begun, STAGES, plan=plan): pass
+    shutil.copytree(few_pets, tmp_path/'moved')
+    def planned(pets): return plan_of(cnn_learner(get_data(32, 8, path=pets, workers=0), 'resnet18', weights=None, precision='fp32'), STAGES, 0)
+    assert planned(tmp_path/'moved') == plan
+    image = next((tmp_path/'moved').rglob('*.jpg'))
+    image.write_bytes(image.read_bytes() + bytes(8))
+    before = contents(begun.model_dir)
+    with pytest.raises(ValueError, match="was begun with names and sizes of the images '"): newest_checkpoint(begun, planned(tmp_path/'moved'))
+    assert contents(begun.model_dir) == before and newest_checkpoint(begun, planned(few_pets)) is not None
+
+def test_a_run_tells_its_options(begun, tmp_path):
+    assert resume_options(tmp_path/'nowhere') == {}
+    options = dict(data='pets', arch=None, size=64, epochs=[2, 1, 2], seed=0)
+    for _ in run_stages(begun, STAGES, plan={'seed': 0}, options=options): pass
+    assert resume_options(begun.model_dir) == options
+    begun.path('resume').write_bytes(b'cut short')                              # then those of the one before
+    assert resume_options(begun.model_dir) == options and begun.path('resume').exists()
+    state = read_checkpoint(begun.path('resume-before'))
+    torch.save({k: v for k, v in state.items() if k != 'options'}, begun.path('resume'))   # as petcam 1 wrote it
+    with pytest.raises(ValueError, match='resume.pth does not say with which options'): resume_options(begun.model_dir)
 
 def test_nothing_to_resume_begins_at_the_start(tmp_path, few_pets):
     learn = cnn_learner(get_data(32, 8, path=few_pets, workers=0), 'resnet18', weights=None, model_dir=tmp_path, precision='fp32')

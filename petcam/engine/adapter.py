@@ -64,6 +64,14 @@ def _described(x):
     if not hasattr(x, 'shape'): return type(x).__name__
     return f'{tuple(x.shape)} {str(x.dtype).removeprefix("torch.")}'
 
+# %% ../../nbs/42c_adapter.ipynb #c020
+def given_tensor(o, name:str)->Tensor: # `name`: of the argument, for the error
+    "A tensor of what a person gives: a tensor, an array, numbers in lists"
+    try:
+        return torch.as_tensor(o)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f'{name} must be a tensor or an array, got {_described(o)}') from None
+
 # %% ../../nbs/42c_adapter.ipynb #c012
 def _advice(x): # for what is no batch
     if not isinstance(x, Tensor):
@@ -77,12 +85,18 @@ def check_batch(
     model:nn.Module=None, # tells one image (c,h,w) from a batch of signals (b,c,n)
 ):
     "An error, unless the images in `x` are a float batch (b,c,h,w), (b,c,n) or (b,c,d,h,w)"
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(f'model must be an nn.Module, got {_described(model)}')
     image = image_of(x) if isinstance(x, (tuple, Mapping)) else x
     right = isinstance(image, Tensor) and image.is_floating_point() and 3 <= image.dim() <= 5
-    if right and not _is_one_image(image, model): return
+    if right and not _is_one_image(image, model): return _check_values(image)
     advice = _advice(image)
     raise ValueError(f'x must be a float batch (b,c,h,w), got {_described(image)}'
                      + (f'; {advice}' if advice else ''))
+
+def _check_values(image):
+    bad = 0 if image.is_meta else int((~image.isfinite()).sum())
+    if bad: raise ValueError(f'x holds {bad} values that are not finite')
 
 def _first_convolution(model):
     kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d

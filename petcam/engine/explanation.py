@@ -35,11 +35,12 @@ def in_place(
     pixels, (left, top, right, bottom) = _pixels(image), map(round, box)
     y, x = max(top, 0), max(left, 0) # the box may reach beyond
     seen = pixels[y:max(bottom, 0), x:max(right, 0)]
-    inside = slice(y - top, y - top + len(seen)), slice(x - left, x - left + seen.shape[1])
+    h, w = seen.shape[:2]
+    inside = slice(y - top, y - top + h), slice(x - left, x - left + w)
     part = np.full((bottom - top, right - left, 3), 128, np.uint8)
     part[inside] = seen
     whole = _dimmed(pixels)
-    whole[y:bottom, x:right] = draw(part)[inside]
+    whole[y:y + h, x:x + w] = draw(part)[inside]
     return whole
 
 # %% ../../nbs/47_explanation.ipynb #m004
@@ -60,6 +61,13 @@ def _describe(map): # (h,w), (d,h,w) or (n,)
     j = int(map.flatten(1).max(1).values.argmax())
     return f'Strongest in slice {j + 1} of {len(map)}. There: {describe(map[j])}'
 
+def where_in_words(
+    map:Tensor, # (h,w), (d,h,w) or (n,)
+    box:tuple=None, note:str='', # as in an `Explanation`
+)->str:
+    "Where a map is strong, or why it says nothing"
+    return note or ('In the part that the model sees: ' if box else '') + _describe(map)
+
 # %% ../../nbs/47_explanation.ipynb #c004
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
@@ -79,8 +87,7 @@ class Explanation:
         if self.verdict is None: about = 'a function of the output'
         else: about = str(self.verdict)
         if self.verdict and not self.verdict.believed: about += '; it does not believe this class'
-        where = self.note or _describe(self.map)
-        if self.box and not self.note: where = f'In the part that the model sees: {where}'
+        where = where_in_words(self.map, self.box, self.note)
         return f'{self.method} at layer {self.layer!r} for {about}. {where}'
 
     def overlay(self,

@@ -6,22 +6,76 @@
 __all__ = ['eval_mode']
 
 # %% ../../nbs/42b_modes.ipynb #c002
+import os
+import sys
 import threading
-from contextlib import contextmanager
-import torch
+import time
+import weakref
+from contextlib import ExitStack, contextmanager
 from torch import nn
+from ..training.interrupts import (RUNS_MODEL, deliver, held, safe_contextmanager,
+                                         same_state)
 
-# %% ../../nbs/42b_modes.ipynb #c004
+# %% ../../nbs/42b_modes.ipynb #c006
 _TURN = threading.RLock()
+if hasattr(os, 'register_at_fork'): # not on Windows
+    os.register_at_fork(before=_TURN.acquire, after_in_parent=_TURN.release,
+                        after_in_child=_TURN.release)
 
 @contextmanager
+def _turn():
+    while not _TURN.acquire(timeout=.1):
+        deliver() # Ctrl-C need not wait for another thread
+    try:
+        yield
+    finally:
+        _TURN.release()
+
+# %% ../../nbs/42b_modes.ipynb #c008
+_PATIENCE = 60. # seconds
+
+def _wait_for_turn(model, inp): # a forward pre-hook, that lets the thread pass whose turn it is
+    with _TURN:
+        pass
+
+def _runs(model, frame): # does a thread run it just now?
+    if frame.f_code is _wait_for_turn.__code__: return False # it is waiting for us
+    while frame:
+        if frame.f_code is RUNS_MODEL and frame.f_locals.get('self') is model: return True
+        frame = frame.f_back
+    return False
+
+def _runs_elsewhere(model):
+    frames = sys._current_frames()
+    del frames[threading.get_ident()]
+    return any(_runs(model, frame) for frame in frames.values())
+
+@contextmanager
+def _alone(model): # no other thread runs it inside the block
+    with model.register_forward_pre_hook(_wait_for_turn, prepend=True):
+        end = time.monotonic() + _PATIENCE
+        while _runs_elsewhere(model):
+            if time.monotonic() > end:
+                raise RuntimeError('another thread has been running this model for a minute: '
+                                   'give a copy of it, copy.deepcopy(model)')
+            deliver()
+            time.sleep(1e-3)
+        yield
+
+# %% ../../nbs/42b_modes.ipynb #c004
+@safe_contextmanager
 def eval_mode(
-    model:nn.Module,
+    model:nn.Module, # another thread that runs it meanwhile waits
 ):
-    "Eval mode inside the block; afterwards each module's mode and the random state are as before"
+    "Eval mode inside the block; afterwards modes, random state and grad mode are as before"
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'model must be an nn.Module, got {type(model).__name__}')
     gpus = {p.device for p in model.parameters() if p.device.type == 'cuda'}
-    with _TURN, torch.random.fork_rng(devices=gpus):
+    with ExitStack() as stack:
+        stack.enter_context(_turn())
         modes = [(m, m.training) for m in model.modules()]
+        if any(mode for _, mode in modes): stack.enter_context(_alone(model))
+        stack.enter_context(same_state(gpus))
         try:
             for m, _ in modes:
                 m.training = False # not m.eval(), which a model may have redefined
@@ -37,3 +91,29 @@ def this_thread_only(
     "The same hook, but it ignores other threads, which may use the model meanwhile"
     mine = threading.get_ident()
     return lambda *args: hook(*args) if threading.get_ident() == mine else None
+
+@safe_contextmanager
+def forward_hooks(
+    hooks, # pairs: a module, and a hook for it
+    prepend=False, # before the hooks that are there already?
+):
+    "Forward hooks inside the block, for this thread only"
+    with ExitStack() as stack:
+        for module, hook in hooks:
+            hook = this_thread_only(hook)
+            stack.enter_context(module.register_forward_hook(hook, prepend=prepend))
+        yield
+@held
+def add_hook(
+    module:nn.Module,
+    method, # of an object: a forward hook
+): # a function that takes it off
+    "A forward hook that goes when it is taken off, or when the object of `method` is gone"
+    weak = weakref.WeakMethod(method)
+
+    def hook(*args):
+        method = weak()
+        return method(*args) if method else None
+
+    handle = module.register_forward_hook(hook)
+    return weakref.finalize(method.__self__, handle.remove)

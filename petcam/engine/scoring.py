@@ -7,12 +7,11 @@ __all__ = ['crop_mask', 'trimap_mask', 'iou', 'best_iou', 'deletion', 'insertion
 
 # %% ../../nbs/46_scoring.ipynb #c002
 from pathlib import Path
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn, Tensor
-from .adapter import Adapter, check_batch, image_of, with_image
+from .adapter import Adapter, check_batch, given_tensor, image_of, with_image
 from .targets import check_logits, target_classes, probabilities
+from ..files.images import load_mask
 from ..heatmap import as_mask, upsample
 from .modes import eval_mode
 
@@ -22,7 +21,7 @@ def match_masks(
     masks:Tensor, # (b,H,W), true on the animal
 )->tuple[Tensor,Tensor]: # (b,H,W) floats and (b,H,W) bools, on the CPU
     "The maps at the size of their masks, and the masks as true or false"
-    maps = torch.as_tensor(maps).detach().float().cpu()
+    maps = given_tensor(maps, 'maps').detach().float().cpu()
     masks = as_mask(masks)
     if maps.dim() != 3 or masks.dim() != 3 or len(maps) != len(masks):
         got = f'{tuple(maps.shape)} and {tuple(masks.shape)}'
@@ -38,7 +37,8 @@ def crop_mask(
     mask, # (h,w), true on the animal
 )->Tensor: # (size,size), true on the animal
     "The mask that belongs to `data.one_item` of the image"
-    mask = torch.as_tensor(np.asarray(mask) > 0).float()
+    mask = as_mask(mask).float()
+    if mask.dim() != 2: raise ValueError(f'one mask is (h,w), got {tuple(mask.shape)}')
     return data.valid_ds.prepare(mask.expand(3, -1, -1))[0] > .5
 
 def trimap_mask(
@@ -50,8 +50,7 @@ def trimap_mask(
     path = data.pets.trimaps and data.pets.trimaps/f'{name.stem}.png'
     if not path or not path.exists():
         raise FileNotFoundError(f'{name.name} has no trimap beside it (annotations/trimaps)')
-    with Image.open(path) as trimap:
-        return crop_mask(data, np.array(trimap) != 2)
+    return crop_mask(data, load_mask(path, file) != 2)
 
 # %% ../../nbs/46_scoring.ipynb #c011
 def iou(
@@ -73,6 +72,7 @@ def best_iou(
     steps:int=20, # thresholds: 0, 1/steps, 2/steps, ... of the maximum
 )->Tensor: # (b,) from 0 to 1
     "The best `iou` over all thresholds, chosen for each image: the choice has seen the mask"
+    if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
     maps, masks = match_masks(maps, masks)
     maximum = maps.amax((1, 2), keepdim=True).clamp(min=1e-30)
     reached = (maps/maximum*steps + 1e-4).floor().clamp(0, steps) # the highest threshold
@@ -109,7 +109,7 @@ def _as_it_is(image):
     return image
 
 def _checked_maps(maps, image): # on its device
-    maps = torch.as_tensor(maps).to(image.device)
+    maps = given_tensor(maps, 'maps').to(image.device)
     if maps.dim() != image.dim() - 1 or len(maps) != len(image):
         raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
     if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
@@ -162,6 +162,9 @@ def auc(
     curves:Tensor, # (b,steps+1)
 )->Tensor: # (b,) from 0 to 1
     "The area under each curve, its ends counted half"
+    curves = given_tensor(curves, 'curves')
+    if curves.dim() != 2 or curves.shape[1] < 2:
+        raise ValueError(f'curves must be (b,n) of two points or more, got {tuple(curves.shape)}')
     return torch.trapezoid(curves, dx=1/(curves.shape[1] - 1), dim=1)
 
 # %% ../../nbs/46_scoring.ipynb #c020

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
+from .adapter import given_tensor
 from .lookup import index_of
 
 # %% ../../nbs/44_targets.ipynb #c018
@@ -30,14 +31,21 @@ def as_list(o)->list:
     one = isinstance(o, (str, nn.Module)) or not hasattr(o, '__iter__')
     return [o] if one or getattr(o, 'ndim', 1) == 0 else list(o)
 
+def check_names(class_names, k:int):
+    "An error, unless there are as many names as classes"
+    if class_names is None: return
+    if isinstance(class_names, str) or not hasattr(class_names, '__len__'):
+        raise TypeError(f'class_names must be a list of names, got {class_names!r}')
+    if len(class_names) != k:
+        raise ValueError(f'{len(class_names)} names for the {k} classes of the model')
+
 def class_index(
     target, # index or name of one class
     k:int, # how many classes there are
     class_names=None,
 )->int:
     "The index of a class that is given by index or by name"
-    if class_names is not None and len(class_names) != k:
-        raise ValueError(f'{len(class_names)} names for the {k} classes of the model')
+    check_names(class_names, k)
     if class_names is None and isinstance(target, str):
         raise ValueError(f'class {target!r} is a name: pass class_names=data.classes as well, '
                          'or its index')
@@ -52,12 +60,13 @@ def target_classes(
     "The target class of each image"
     y = check_logits(y)
     b, k = y.shape
+    check_names(class_names, k)
     if target is None: return y.argmax(1).tolist()
     if hasattr(target, 'tolist'): target = target.tolist() # of torch or numpy
-    targets = list(target) if isinstance(target, (list, tuple, range)) else [target]*b
-    if len(targets) != b:
-        raise ValueError(f'{len(targets)} targets for {b} images: give one, or one for each')
-    return [class_index(t, k, class_names) for t in targets]
+    if not isinstance(target, (list, tuple, range)): return [class_index(target, k, class_names)]*b
+    if len(target) != b:
+        raise ValueError(f'{len(target)} targets for {b} images: give one, or one for each')
+    return [class_index(t, k, class_names) for t in target]
 
 # %% ../../nbs/44_targets.ipynb #c022
 def target_scores(
@@ -123,7 +132,7 @@ def verdict(
     activation:str=None, # as for `probabilities`
 )->Verdict:
     "Does the model believe in the target class? Its logit, probability and rank"
-    y = torch.as_tensor(logits).detach().float().cpu()
+    y = given_tensor(logits, 'logits').detach().float().cpu()
     if y.dim() == 2 and len(y) == 1: y = y[0]
     bad = int((~y.isfinite()).sum())
     if y.dim() != 1 or bad:

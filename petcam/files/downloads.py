@@ -6,12 +6,15 @@
 __all__ = ['download_pets']
 
 # %% ../../nbs/22_downloads.ipynb #c002
-import hashlib, os, tarfile, tempfile, urllib.error, urllib.request
+import errno, hashlib, os, tarfile, urllib.error, urllib.request, zlib
+from http.client import HTTPException
 from pathlib import Path
 from tqdm.auto import tqdm
-from .storage import cache_dir
+from .storage import cache_dir, temporary_beside
 
 # %% ../../nbs/22_downloads.ipynb #c005
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG # a full disk, or a limit
+
 def _has_checksum(path, checksum, kind):
     digest = hashlib.new(kind)
     with open(path, 'rb') as f:
@@ -25,7 +28,8 @@ def _receive(url, part, show):
     with urllib.request.urlopen(request, timeout=10) as answer:
         resumed = answer.status == 206
         if not resumed: done = 0
-        total = done + int(answer.headers.get('Content-Length') or 0)
+        length = answer.headers.get('Content-Length') or ''
+        total = done + int(length) if length.isdecimal() else 0 # 0: nobody knows
         bar = tqdm(desc=part.stem, total=total or None, initial=done, unit='B', unit_scale=True,
                    disable=not show)
         with bar, open(part, 'ab' if resumed else 'wb') as f:
@@ -52,10 +56,13 @@ def fetch(
     except urllib.error.HTTPError as e:
         nothing_more = e.code == 416
         if not nothing_more: raise ConnectionError(f"{url} could not be downloaded ({e})") from None
-    except OSError as e:
+    except (OSError, HTTPException, ValueError) as e:
+        if getattr(e, 'errno', None) in _FULL:
+            raise OSError(e.errno, e.strerror, str(part)) from None
         advice = f"try again, or put the file there by other means, as {path}"
         if part.exists(): advice = f"{part.stat().st_size:,} bytes are kept, try again"
-        raise ConnectionError(f"{url} could not be downloaded ({e}); {advice}") from None
+        why = ' '.join(str(e).split()) or type(e).__name__
+        raise ConnectionError(f"{url} could not be downloaded ({why}); {advice}") from None
     if not _has_checksum(part, checksum, kind):
         part.unlink()
         raise ConnectionError(
@@ -71,6 +78,14 @@ ARCHIVES = {
 }
 
 # %% ../../nbs/22_downloads.ipynb #c010a
+def _unpack(archive, folder):
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter='data')
+    except (tarfile.TarError, zlib.error, EOFError) as e:
+        why = str(e).partition(':')[0] # the rest lists all formats that it is not
+        raise OSError(f"{archive} is no whole archive ({why}); delete it and try again") from None
+
 def download_pets(
     folder=None, # where to; the cache, unless you name another
     url=PETS_URL,
@@ -82,8 +97,8 @@ def download_pets(
         target = folder/name.removesuffix('.tar.gz')
         if target.exists(): continue
         archive = fetch(url + name, folder/name, checksum)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary, tarfile.open(archive) as tar:
-            tar.extractall(temporary, filter='data')
-            os.replace(Path(temporary)/target.name, target)
+        with temporary_beside(target, folder=True) as temporary:
+            _unpack(archive, temporary)
+            os.replace(temporary/target.name, target)
         archive.unlink()
     return folder

@@ -6,10 +6,12 @@
 __all__ = ['draw_pet', 'draw_pair', 'make_toypets']
 
 # %% ../../nbs/29_scenes.ipynb #c002
-import json, os, shutil, subprocess, sys, tempfile, time
+import json, os, subprocess, sys, time
+from operator import index
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
+from ..files.storage import folder_made, image_mark, is_ours, temporary_beside
 from .animals import POSES, paint_animal
 from .breeds import BREEDS, breed_named
 from .canvas import Canvas, Part, limb, oval, rectangle, rotated, smooth_curve
@@ -193,13 +195,23 @@ def _paint_background(canvas, rng):
 # %% ../../nbs/29_scenes.ipynb #c012
 def _generators(seed, n):
     "`n` random generators that know nothing of each other"
-    return [np.random.default_rng(o) for o in np.random.SeedSequence(seed).spawn(n)]
+    try:
+        sequence = np.random.SeedSequence(seed)
+    except ValueError:
+        raise ValueError(f'seed is {seed!r}; expected whole numbers, 0 or more') from None
+    return [np.random.default_rng(o) for o in sequence.spawn(n)]
 
 def _some_size(rng):
     "A random size, like small photographs: one side 192 to 240, the other up to 1.3 times that"
     short = rng.integers(192, 241)
     long = int(short*rng.uniform(1, 1.3))
     return (short, long) if rng.random() < .4 else (long, short)
+
+def _checked_size(size):
+    "The width and the height of an image"
+    both = [index(o) for o in size] if isinstance(size, (list, tuple)) else []
+    if len(both)==2 and min(both) >= 16 and max(both) <= 4096: return both
+    raise ValueError(f'size is {size!r}; expected (width, height), from 16 to 4096 pixels each')
 
 def _canvas_with_background(w, h, scene, day):
     "A canvas for an image of (w,h), with a background and the sun somewhere above"
@@ -219,7 +231,7 @@ def draw_pet(
     breed = breed_named(breed)
     look, background, day = _generators(seed, 3)
     if scene is not None: background, = _generators(scene, 1)
-    w, h = size or _some_size(look)
+    w, h = _some_size(look) if size is None else _checked_size(size)
     pose = pose or str(look.choice(POSES, p=[.46, .22, .16, .16]))
     if pose not in POSES:
         raise ValueError(f'unknown pose {pose!r}: expected one of {", ".join(POSES)}')
@@ -240,7 +252,7 @@ def draw_pair(
 )->tuple:       # image, left mask, right mask; both (h,w) uint8
     "Draw two animals side by side in the middle square: an image and two masks without overlap"
     *looks, background, day = _generators(seed, 4)
-    w, h = size or (300, 288)
+    w, h = _checked_size((300, 288) if size is None else size)
     canvas = _canvas_with_background(w, h, background, day)
     side = 2*min(w, h)
     for breed, look, x in zip((left, right), looks, (w-side/2, w)):
@@ -271,8 +283,9 @@ def _draw_some(folder, per_class, seed, part, parts):
     told = part > 0    # only the first of them says how long it will take
     for done, (i, name, k) in enumerate(jobs[part::parts], 1):
         image, mask = draw_pet(name, (seed, i, k))
-        image.save(folder/'images'/f'{name}_{k}.jpg', quality=92)
-        Image.fromarray(_trimap(mask)).save(folder/'annotations'/'trimaps'/f'{name}_{k}.png')
+        image.save(folder/'images'/f'{name}_{k}.jpg', quality=92, exif=image_mark())
+        trimap = folder/'annotations'/'trimaps'/f'{name}_{k}.png'
+        Image.fromarray(_trimap(mask)).save(trimap, exif=image_mark())
         passed = time.time()-start
         if not told and passed > 3:
             told = True
@@ -295,9 +308,25 @@ def _draw_all(folder, per_class, seed):
         failed = other.wait()
     if failed: _draw_some(folder, per_class, seed, 1, 2)
 
-def _holds(marker, info):
-    "Does the marker file say that its folder holds just these pets?"
-    return marker.exists() and json.loads(marker.read_text())==info
+def _holds(folder, info):
+    "Are just these pets in the folder?"
+    try:
+        return json.loads((folder/'toypets.json').read_text())==info
+    except (OSError, ValueError):
+        return False
+
+def _check_replaceable(folder):
+    "Refuse to draw into a folder that holds anything which petcam has not drawn"
+    drawn = {folder/'toypets.json'} if (folder/'toypets.json').exists() else set()
+    leaves = [o for o in sorted(folder.rglob('*')) if not o.is_dir() or not any(o.iterdir())]
+    others = [str(o.relative_to(folder)) for o in leaves if o not in drawn and not is_ours(o)]
+    if others:
+        raise ValueError(f'{folder} holds files that are not toy pets, {", ".join(others[:3])}: '
+                         'expected a new or an empty folder')
+
+def _check_whole(name, value, least):
+    if index(value) < least:
+        raise ValueError(f'{name} is {value!r}; expected a whole number, {least} or more')
 
 def make_toypets(
     folder,        # where; made if need be
@@ -305,26 +334,26 @@ def make_toypets(
     seed=0,
 )->Path:           # the folder
     "Draw `per_class` images of each breed, and their trimaps, into `folder` as in the real archive"
+    _check_whole('per_class', per_class, 1)
+    _check_whole('seed', seed, 0)
     folder = Path(folder)
     info = dict(version=_VERSION, per_class=per_class, seed=seed)
-    marker = folder/'toypets.json'
-    if _holds(marker, info): return folder
-    if folder.exists() and not marker.exists() and any(folder.iterdir()):
-        raise ValueError(f'{folder} holds files that are not toy pets: '
-                         'expected a new or an empty folder')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # what a run that was killed an hour ago or more has left
-    for old in folder.parent.glob(folder.name+'.*'):
-        if time.time()-old.stat().st_mtime > 3600: shutil.rmtree(old)
-    new = Path(tempfile.mkdtemp(prefix=folder.name+'.', dir=folder.parent))
-    try:
+    if _holds(folder, info): return folder
+    place = folder.resolve()    # what a link leads to
+    _check_replaceable(place)
+    with folder_made(place.parent), temporary_beside(place, folder=True) as new:
         (new/'images').mkdir()
         (new/'annotations'/'trimaps').mkdir(parents=True)
         _draw_all(new, per_class, seed)
         (new/'toypets.json').write_text(json.dumps(info))
-        if folder.exists() and not _holds(marker, info): shutil.rmtree(folder)
-        # else somebody else drew the same meanwhile
-        if not _holds(marker, info): new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        if not _holds(folder, info):    # else somebody else drew the same meanwhile
+            _check_replaceable(place)
+            _swap(new, place)
     return folder
+
+def _swap(new, place):
+    "Rename `new` to `place`, and delete what was there"
+    if not place.exists(): return new.rename(place)
+    with temporary_beside(place, folder=True) as old:
+        place.rename(old)    # an empty folder is replaced
+        new.rename(place)

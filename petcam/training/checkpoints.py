@@ -7,35 +7,128 @@ __all__ = ['read_checkpoint']
 
 # %% ../../nbs/36_checkpoints.ipynb #c017
 import hashlib
+import itertools
 import os
 from pathlib import Path
 import torch
-from torch import nn
+from torch import Tensor, nn
 from .. import __version__
 from ..files.storage import cache_dir, is_first
-from .weights import read_tensors
+from .weights import check_tensor, read_tensors
+
+# %% ../../nbs/36_checkpoints.ipynb #c000
+_MAX_SIZE = 4096 # pixels; a network would need hundreds of gigabytes for more
+
+def _is_text(x):
+    return isinstance(x, str)
+
+def _is_number(x):
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+def _is_list(x, fits): # of items that fit
+    return isinstance(x, (list, tuple)) and all(map(fits, x))
+
+def _is_word(x):
+    return _is_text(x) or _is_number(x)
+
+def _is_plain(x): # what stands in a plan or among the options
+    return x is None or isinstance(x, (str, int, float)) or _is_list(x, _is_word)
+
+def _is_settings(x):
+    if not isinstance(x, dict): return False
+    return all(map(_is_text, x)) and all(map(_is_plain, x.values()))
+
+def _is_row(x): # of the table
+    return _is_list(x, _is_number) and len(x) == 5
+
+def _is_history(x): # of one stage
+    return (isinstance(x, dict) and {'rows', 'losses', 'lrs', 'moms'} <= x.keys()
+            and _is_list(x['rows'], _is_row)
+            and all(_is_list(x[k], _is_number) for k in ('losses', 'lrs', 'moms')))
+
+def _is_average(x): # `Smoother.sum` and `.t`
+    return _is_list(x, _is_number) and len(x) == 2 and type(x[1]) is int and x[1] >= 0
+
+def _is_random_state(x):
+    try:
+        torch.Generator().set_state(x)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+_FIELDS = { # field: what it must be, in code and in words
+    'about': (lambda x: isinstance(x, dict), 'a dict'),
+    'about.arch': (_is_text, 'the name of a network'),
+    'about.classes': (lambda x: _is_list(x, _is_text) and len(x) > 0, 'a list of names'),
+    'about.size': (lambda x: type(x) is int and 0 < x <= _MAX_SIZE,
+                   f'a whole number from 1 to {_MAX_SIZE}'),
+    'about.bn_final': (lambda x: isinstance(x, bool), 'True or False'),
+    'about.weights': (_is_text, 'a text'),
+    'about.kind': (_is_text, 'a text'),
+    'plan': (_is_settings, 'a dict of texts and numbers'),
+    'options': (_is_settings, 'a dict of texts and numbers'),
+    'done': (lambda x: _is_list(x, _is_history), 'a list of histories'),
+    'now': (_is_history, 'a history'),
+    'now.smooth': (_is_average, 'a sum and a count'),
+    'now.random': (_is_random_state, "a random generator's state"),
+    'now.random_cuda': (lambda x: x is None or isinstance(x, Tensor) and x.dtype == torch.uint8,
+                        "a random generator's state, or None")}
+
+def _shown(x): # in an error
+    return repr(x) if x is None or isinstance(x, (int, float)) else f'a {type(x).__name__}'
+
+def check_fields(
+    state:dict, # of a file, or what is to be written to one
+    source, # what errors call it
+):
+    "Refuse a field that has another type than it should, or is out of its bounds"
+    for field, (fits, expected) in _FIELDS.items():
+        part, _, key = field.rpartition('.')
+        inside = state.get(part, {}) if part else state
+        if key in inside and not fits(inside[key]):
+            raise ValueError(f'{source}: {field} is {_shown(inside[key])}; expected {expected}')
+
+def _check_weights(weights, source):
+    if not isinstance(weights, dict):
+        raise ValueError(f"{source}: 'model' is a {type(weights).__name__}; expected a state dict")
+    for name, tensor in weights.items():
+        if not _is_text(name):
+            raise ValueError(f"{source}: a weight is called {name!r}; expected a text")
+        check_tensor(tensor, name, source)
 
 # %% ../../nbs/36_checkpoints.ipynb #c020
 def read_checkpoint(path:str|Path)->dict: # keys 'model', and perhaps 'opt' and 'about'
-    "The contents of a saved file: tensors, numbers and names only, never a program"
+    "The contents of a saved file, each field of them checked: never a program, never nan"
     state = read_tensors(path)
-    return state if 'model' in state else {'model': state}
+    if 'model' not in state: state = {'model': state.get('state_dict', state)}
+    check_fields(state, path)
+    _check_weights(state['model'], path)
+    return state
 
 # %% ../../nbs/36_checkpoints.ipynb #c020a
-def load_matching(
+def check_matching(
     model:nn.Module,
     state:dict, # a state dict
     source, # what errors call it
 ):
-    "Load `state` into `model`, or say what does not fit"
+    "Refuse weights that do not fit `model`"
     ours = model.state_dict()
-    def shape(tensors, k):
-        return getattr(tensors.get(k), 'shape', None)
+    def kind(tensors, k):
+        t = tensors.get(k)
+        return isinstance(t, Tensor) and (t.shape, t.is_floating_point())
     wrong = [k for k in ours.keys() | state.keys()
-             if k not in ours or shape(ours, k) != shape(state, k)]
+             if k not in ours or kind(ours, k) != kind(state, k)]
     if wrong:
         raise ValueError(f'{source} does not fit this model: {len(wrong)} tensors are missing, '
                          f'too many or of another shape, for example {min(wrong)!r}')
+
+def load_matching(
+    model:nn.Module, # and state, source: as for `check_matching`
+    state:dict,
+    source,
+):
+    "Load `state` into `model`, or say what does not fit and change nothing"
+    check_matching(model, state, source)
     model.load_state_dict(state)
 
 def check_classes(
@@ -62,16 +155,48 @@ def _restore_progress(learn, progress): # `learn.fit(..., resume=True)` continue
     learn.rows, learn.losses = progress['rows'], progress['losses']
     learn.smooth.sum, learn.smooth.t = progress['smooth']
     torch.set_rng_state(progress['random'])
-    if progress['random_cuda'] is not None: torch.cuda.set_rng_state(progress['random_cuda'])
+    on_gpu = learn.data.device.type == 'cuda' and progress['random_cuda'] is not None
+    if on_gpu: torch.cuda.set_rng_state(progress['random_cuda'])
+
+# %% ../../nbs/36_checkpoints.ipynb #c003
+def digest_of(
+    files:list[Path],
+)->str: # eight characters
+    "A digest of the names and sizes of the files, in any order and wherever they lie"
+    seen = sorted((os.fsencode(f.name), f.stat().st_size) for f in map(Path, files))
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:8]
+
+def plan_of(
+    learn, # a Learner
+    stages:list,
+    seed:int,
+)->dict: # texts and numbers
+    "What tells a run from others: two with the same plan end with the same bits"
+    files = learn.data.pets.files
+    return dict(learn.about, bs=learn.data.bs, seed=seed, precision=learn.precision,
+                images=len(files), stages=str(stages)) | {
+                'names and sizes of the images': digest_of(files)}
+
+def _check_plan(path, before, plan):
+    other = [f'{k} {v!r}, not {plan.get(k)!r}' for k, v in before.items() if plan.get(k) != v]
+    if not other: return
+    raise ValueError(f"{path} was begun with {', '.join(other)}; resume it with these, or "
+                     'begin another run without --resume (this one is then put aside)')
 
 # %% ../../nbs/36_checkpoints.ipynb #c025
 def _set_aside(path, why): # rename a file, so that it is not lost and not taken for a checkpoint
-    if is_first() and path.exists(): os.replace(path, path.with_name(f'{why}-{path.name}'))
+    if not is_first() or not path.exists(): return
+    numbers = itertools.chain([''], (f'-{n}' for n in itertools.count(2)))
+    names = (path.with_name(f'{why}{n}-{path.name}') for n in numbers)
+    aside = next(p for p in names if not p.exists())
+    path.rename(aside)
+    return aside
 
-def set_checkpoints_aside(learn):
+def set_checkpoints_aside(learn, say=print):
     "Put the checkpoints of an older run aside"
-    for name in ('resume', 'resume-before'):
-        _set_aside(learn.path(name), 'old')
+    aside = [_set_aside(learn.path(name), 'old') for name in ('resume', 'resume-before')]
+    names = ', '.join(p.name for p in aside if p)
+    if names: say(f'put the checkpoints of an earlier run aside: {names}')
 
 def keep_checkpoint(learn, **more):
     "Save where `learn` is, and keep the checkpoint before"
@@ -87,31 +212,55 @@ def restore(
     learn.load_state(state, 'the checkpoint')
     _restore_progress(learn, state['now'])
 
+# %% ../../nbs/36_checkpoints.ipynb #c005
+def _read_run(path): # a checkpoint of `petcam run`
+    state = read_checkpoint(path)
+    now = state.get('now', {}).keys()
+    if not ({'plan', 'done'} <= state.keys() and {'smooth', 'random', 'random_cuda'} <= now):
+        raise ValueError(f'{path} is not a checkpoint of `petcam run`')
+    return state
+
+def _newest_whole(model_dir): # its path and contents, and why those after it cannot be read
+    refused = {}
+    for path in (Path(model_dir)/'resume.pth', Path(model_dir)/'resume-before.pth'):
+        if not path.exists(): continue
+        try:
+            return path, _read_run(path), refused
+        except (ValueError, FileNotFoundError) as e: # another process may have renamed it
+            refused[path] = e
+    if refused:
+        reasons = '; '.join(map(str, refused.values()))
+        raise ValueError(f'no checkpoint in {model_dir} is whole ({reasons}); '
+                         'begin again without --resume')
+    return None, None, refused
+
 def newest_checkpoint(
     learn, # a Learner, which takes over the weights and the optimiser
     plan:dict, # what tells this run from others
     say=print,
 )->dict|None: # None if there is none at all
-    "The newest checkpoint in the learner's folder that is whole and belongs to the same run"
-    paths = [p for p in (learn.path('resume'), learn.path('resume-before')) if p.exists()]
-    for path in paths:
-        try:
-            state = read_checkpoint(path)
-            if not {'plan', 'done', 'now'} <= state.keys():
-                raise ValueError(f'{path} is not a checkpoint of `petcam run`')
-            learn.load_state(state, path)
-        except ValueError as e:
-            say(f'refused: {e}')
-            _set_aside(path, 'refused')
-            continue
-        other = [f'{k} {v!r}, not {plan.get(k)!r}'
-                 for k, v in state['plan'].items() if plan.get(k) != v]
-        if other: raise ValueError(f"{path} was begun with {', '.join(other)}")
-        return state
-    if paths:
-        raise ValueError(f'no checkpoint in {learn.model_dir} is whole; '
-                         'begin again without --resume')
-    say(f'no checkpoint in {learn.model_dir} yet; this begins at the start')
+    "The newest checkpoint in the learner's folder that is whole, if it belongs to the same run"
+    path, state, refused = _newest_whole(learn.model_dir)
+    if state is None:
+        say(f'no checkpoint in {learn.model_dir} yet; this begins at the start')
+        return None
+    _check_plan(path, state['plan'], plan)
+    learn.load_state(state, path)
+    for damaged, why in refused.items():
+        say(f'refused: {why}')
+        _set_aside(damaged, 'refused')
+    return state
+
+def resume_options(
+    model_dir:str|Path, # of a learner
+)->dict: # empty if there is no checkpoint
+    "The options with which the run in this folder was begun, so that it can be resumed by itself"
+    path, state, _ = _newest_whole(model_dir)
+    if state is None: return {}
+    if 'options' not in state:
+        raise ValueError(f'{path} does not say with which options it was begun; '
+                         'give them again, beside --resume')
+    return state['options']
 
 # %% ../../nbs/36_checkpoints.ipynb #c031
 def trained_folder(

@@ -6,13 +6,23 @@
 __all__ = ['Loader']
 
 # %% ../../nbs/35_loading.ipynb #c002
-import os, signal
+import math, os, signal
 from dataclasses import dataclass
+from numbers import Integral
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm.auto import tqdm
 from ..files.images import BadImage, normalize
+from .interrupts import same_state
 
 # %% ../../nbs/35_loading.ipynb #c005
+def check_whole(at_least=1, at_most=math.inf, /, **values):
+    "An error for the first of the values that is no whole number, too small or too large"
+    for name, value in values.items():
+        if isinstance(value, Integral) and at_least <= value <= at_most: continue
+        upto = '' if at_most == math.inf else f' and at most {at_most}'
+        raise ValueError(f'{name} is {value!r}; expected a whole number, at least {at_least}{upto}')
+
 def default_workers()->int:
     "One process for each core that we may use, at most eight"
     if hasattr(os, 'sched_getaffinity'): return min(len(os.sched_getaffinity(0)), 8)
@@ -27,11 +37,14 @@ class _Seeded(Dataset):
     "`ds`, indexed with (position, seed): the same item in whichever process it is made"
     ds:Dataset
 
-    def __getitem__(self, position_and_seed):
+    def __getitem__(self, position_and_seed): # -> image, class index, what went wrong
         i, seed = position_and_seed
-        with torch.random.fork_rng(devices=[]):
+        with same_state():
             torch.default_generator.manual_seed(seed)
-            return self.ds[i]
+            try:
+                return *self.ds[i], ''
+            except BadImage as e:
+                return *self.ds.stand_in(i), str(e)
 
 @dataclass
 class _Epoch(Sampler):
@@ -54,14 +67,18 @@ class Loader:
     "Batches of `ds`, normalised and on `device`"
     def __init__(
         self,
-        ds:Dataset, # ds[i] is (image (3,h,w) from 0 to 1, class index)
-        bs:int,
+        ds:Dataset, # ds[i] is (image (3,h,w) from 0 to 1, class index); if that is a `BadImage`,
+        bs:int,     # ds.stand_in(i) is taken
         train:bool, # shuffle; drop the last batch if it is not full (one image breaks batch norm)
         device:torch.device,
         workers:int=2, # processes; 0: this one
     ):
-        self.device = device
-        self.shared = False
+        check_whole(bs=bs)
+        check_whole(0, workers=workers)
+        if not isinstance(device, torch.device):
+            raise TypeError(f'device is {device!r}; expected a torch.device')
+        self.train, self.device = train, device
+        self.shared, self.broken = False, set() # what went wrong, and has been said
         self.dl = DataLoader(
             _Seeded(ds), bs, sampler=_Epoch(len(ds), train), drop_last=train,
             num_workers=workers, persistent_workers=workers > 0, worker_init_fn=_start_worker,
@@ -73,11 +90,22 @@ class Loader:
         return len(self.dl)
 
     def __iter__(self):
-        try:
-            for xb, yb in self.dl:
-                yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
-        except BadImage as e: # without the worker's traceback
-            raise BadImage(str(e).split('BadImage: ')[-1].strip()) from None
+        broken = []
+        for xb, yb, problems in self.dl:
+            broken += filter(None, problems)
+            whole = [not problem for problem in problems]
+            if not any(whole): raise BadImage(f'{broken[-1]}, nor can the rest of its batch')
+            if self.train and 1 < sum(whole) < len(whole): # one image would break batch norm
+                xb, yb = xb[whole], yb[whole]
+            yield normalize(xb.to(self.device, non_blocking=True)), yb.to(self.device)
+        self._say(set(broken) - self.broken)
+
+    def _say(self, new):
+        if not new: return
+        self.broken |= new
+        how = '' if self.train else ' (grey in validation)'
+        some = '; '.join(sorted(new)[:3])
+        tqdm.write(f'passed over {len(new)} that can no longer be read{how}: {some}')
 
     def share(self, accelerator): # an accelerate.Accelerator
         "Take only this process's part of each batch from now on"

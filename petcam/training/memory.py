@@ -11,6 +11,7 @@ import ctypes
 import gc
 import math
 import torch
+from .numbers import check_number
 from .precision import autocast
 from .summary import output_shapes
 
@@ -33,8 +34,8 @@ def _one_step(learn, bs):
 
 def largest_batch(learn, start=64)->int:
     "The largest batch whose training step fits into memory: `start`, halved as often as needed"
-    bs = start
-    while bs > 1: # batch norm cannot train on one image
+    bs = check_number(start, 'start', 2, whole=True) # batch norm cannot train on one image
+    while bs > 1:
         try:
             _one_step(learn, bs)
             return bs

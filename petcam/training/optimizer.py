@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from ..head import layer_groups
+from .numbers import ALMOST_1, check_number
 from .precision import autocast
+from .weights import check_tensor
 
 # %% ../../nbs/39_optimizer.ipynb #c017
 def _param_groups(model, decay_all):
@@ -43,8 +45,14 @@ def set_rates(
     wd:float,
 ):
     "Set the learning rate of each layer group, and the momentum and weight decay of all"
-    for i, group in enumerate(opt.param_groups):
-        group.update(lr=float(lrs[group.get('layer', i)]),
+    check_number(mom, 'mom', 0, ALMOST_1)
+    check_number(wd, 'wd')
+    layers = [group.get('layer', i) for i, group in enumerate(opt.param_groups)]
+    if len(lrs) <= max(layers):
+        raise ValueError(f'{len(lrs)} learning rates for {max(layers)+1} layer groups; '
+                         'expected one for each')
+    for layer, group in zip(layers, opt.param_groups):
+        group.update(lr=check_number(float(lrs[layer]), 'lr'),
                      betas=(float(mom), .99),
                      weight_decay=wd*group.get('decays', True))
 
@@ -65,3 +73,54 @@ def train_step(
     loss.backward()
     opt.step()
     return loss.item()
+
+# %% ../../nbs/39_optimizer.ipynb #c004
+def _is_state(saved): # has it the form of an optimiser's state?
+    if not isinstance(saved, dict) or not isinstance(saved.get('state'), dict): return False
+    groups = saved.get('param_groups')
+    return isinstance(groups, list) and all(
+        isinstance(group, dict) and isinstance(group.get('params'), list) for group in groups)
+
+def _rates(group, name, source): # what we take over of a group of parameters
+    lr, betas, wd = (group.get(k) for k in ('lr', 'betas', 'weight_decay'))
+    if not isinstance(betas, (list, tuple)) or len(betas) != 2:
+        raise ValueError(f'{source}: {name}.betas is {betas!r}; expected two numbers')
+    for beta in betas:
+        check_number(beta, f'{source}: a beta in {name}', 0, ALMOST_1)
+    check_number(lr, f'{source}: {name}.lr')
+    check_number(wd, f'{source}: {name}.weight_decay')
+    return dict(lr=lr, betas=tuple(betas), weight_decay=wd)
+
+def _check_moments(moments, shape, name, source): # those of one parameter
+    if not isinstance(moments, dict) or moments.keys() != {'step', 'exp_avg', 'exp_avg_sq'}:
+        raise ValueError(f"{source}: {name} is not the state of an AdamW")
+    for key, value in moments.items():
+        check_tensor(value, f'{name}.{key}', source)
+        expected = () if key == 'step' else shape
+        if value.shape != expected:
+            raise ValueError(f'{source}: {name}.{key} has the shape {tuple(value.shape)}; '
+                             f'expected {tuple(expected)}')
+
+def matching_state(
+    opt:AdamW,
+    saved, # what an optimiser's `state_dict` has returned, some time ago
+    source, # what errors call it
+)->dict: # for `opt.load_state_dict`
+    "The state of another optimiser, if it is of the same parameters in the same groups"
+    ours = opt.state_dict()['param_groups']
+    if not _is_state(saved):
+        raise ValueError(f"{source}: 'opt' is not the state of an optimiser; "
+                         'expected that of an AdamW')
+    sizes = [len(group['params']) for group in saved['param_groups']]
+    expected = [len(group['params']) for group in ours]
+    if sizes != expected:
+        raise ValueError(f"{source}: the optimiser's groups have {sizes} parameters, and not "
+                         f'{expected}; expected the same model and the same `decay_all`')
+    params = [p for group in opt.param_groups for p in group['params']]
+    for i, moments in saved['state'].items():
+        name = f'opt.state.{i}'
+        if i not in range(len(params)): raise ValueError(f'{source}: there is no place for {name}')
+        _check_moments(moments, params[i].shape, name, source)
+    groups = [group | _rates(theirs, f'opt.param_groups.{i}', source)
+              for i, (group, theirs) in enumerate(zip(ours, saved['param_groups']))]
+    return dict(state=saved['state'], param_groups=groups)

@@ -66,10 +66,10 @@ class _QuickDepthwise(TorchFunctionMode):
 @contextmanager
 def autocast(
     device:torch.device,
-    precision:str, # 'fp32' or 'bf16'
+    precision:str, # as for `pick_precision`
 ):
     "A context in which convolutions and matrix products run in `precision`"
-    half = precision == 'bf16'
+    half = pick_precision(precision, device) == 'bf16'
     quick = _QuickDepthwise() if half and device.type == 'cpu' else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=half), quick:
         yield

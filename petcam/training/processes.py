@@ -11,10 +11,16 @@ from functools import lru_cache
 import torch
 
 # %% ../../nbs/34_processes.ipynb #c019
+def _processes(): # how many there are
+    rank, size = os.environ.get('RANK', '0'), os.environ.get('WORLD_SIZE', '1')
+    if rank.isdecimal() and size.isdecimal() and int(rank) < int(size): return int(size)
+    raise ValueError(f'RANK is {rank!r} and WORLD_SIZE {size!r}; expected both as `accelerate '
+                     'launch` sets them, or neither: only the first process writes anything')
+
 @lru_cache
 def accelerator_for(device_type:str): # -> accelerate.Accelerator, or None
     "What joins this process to those that `accelerate launch` has started; None if it is alone"
-    if int(os.environ.get('WORLD_SIZE', 1)) == 1: return None
+    if _processes() == 1: return None
     try:
         from accelerate import Accelerator, utils
     except ImportError:

@@ -8,12 +8,13 @@ __all__ = ['Smoother']
 # %% ../../nbs/37_progress.ipynb #c002
 import sys
 from tqdm.auto import tqdm
+from .numbers import ALMOST_1, check_number
 
 # %% ../../nbs/37_progress.ipynb #c004
 class Smoother:
     "A running average of the losses that is right from the first one on"
     def __init__(self, beta=.98):
-        self.beta = beta
+        self.beta = check_number(beta, 'beta', 0, ALMOST_1)
         self.sum, self.t = 0., 0
 
     def __call__(self, loss:float)->float:

@@ -6,24 +6,103 @@
 __all__ = []
 
 # %% ../../nbs/31_weights.ipynb #c002
-import pickle
+import hashlib
+import http.client
+import os
+import re
+import warnings
+import zipfile
 from pathlib import Path
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision import models
 from ..toy.pretraining import TOY_ARCH, toy_weights
+
+# %% ../../nbs/31_weights.ipynb #c012
+def _seal(file, n): # what ends an archive of ours after its first `n` bytes: a comment
+    digest = hashlib.sha256()
+    file.seek(0)
+    while n > 0 and (chunk := file.read(min(n, 1 << 20))):
+        digest.update(chunk)
+        n -= len(chunk)
+    comment = b'sha256:' + digest.hexdigest().encode()
+    return len(comment).to_bytes(2, 'little') + comment
+
+def _unreadable(path, e): # what `torch.load` did not like
+    if found := re.search(r'GLOBAL ([\w.]+\.\w+)|TorchScript', str(e)):
+        return (f'{path} holds Python objects; save model.state_dict() instead '
+                f'({found[1] or found[0]} could run any program)')
+    reason = e if isinstance(e, ValueError) else type(e).__name__
+    return f'{path} is not a whole file of weights ({reason})'
+
+def write_tensors(state:dict, path:str|Path):
+    "Save what can be read again, with a checksum; a full disk is an `OSError`"
+    with open(path, 'w+b') as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as e: # torch's word for an error of the file, which stands behind it
+            raise e.__context__ if isinstance(e.__context__, OSError) else e from None
+        n = file.seek(-2, os.SEEK_END) # the last two bytes are the length of the comment
+        seal = _seal(file, n)
+        file.seek(n)
+        file.write(seal)
+    try: # all but the numbers, which are only mapped
+        torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except Exception as e:
+        raise ValueError(_unreadable('what is to be saved', e)) from None
+
+def _check_seal(path):
+    if not zipfile.is_zipfile(path): return
+    with zipfile.ZipFile(path) as archive, open(path, 'rb') as file:
+        if archive.comment:
+            n = file.seek(-2 - len(archive.comment), os.SEEK_END)
+            whole = file.read() == _seal(file, n)
+        else:
+            whole = archive.testzip() is None
+    if not whole: raise ValueError('its checksum is another')
 
 # %% ../../nbs/31_weights.ipynb #c004
 def read_tensors(path:str|Path)->dict:
     "What a file of weights holds: tensors, numbers and names only, never a program"
-    if not Path(path).is_file(): raise FileNotFoundError(f'{path} does not exist')
+    if not Path(path).is_file():
+        what = 'is not a regular file' if Path(path).exists() else 'does not exist'
+        raise FileNotFoundError(f'{path} {what}')
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as e:
-        raise ValueError(f'{path} is not a whole file of weights ({type(e).__name__})') from None
+        _check_seal(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # of odd tensors, which are refused by name
+            state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e: # a damaged file may raise anything
+        if isinstance(e, OSError) and e.errno: raise
+        raise ValueError(_unreadable(path, e)) from None
     if not isinstance(state, dict):
         raise ValueError(f'{path} holds a {type(state).__name__}; expected a dict')
     return state
+
+# %% ../../nbs/31_weights.ipynb #c016
+_NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool,
+            torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
+def check_tensor(
+    t,
+    name:str, # of it
+    source, # what errors call the file
+):
+    "Refuse what is not a tensor of finite numbers, each of them stored"
+    if not isinstance(t, Tensor):
+        raise ValueError(f'{source}: {name} is a {type(t).__name__}; expected a tensor')
+    if t.dtype not in _NUMBERS:
+        raise ValueError(f'{source}: {name} is of {t.dtype}; expected ordinary numbers')
+    if t.layout != torch.strided or t.is_nested:
+        kind = 'nested' if t.is_nested else t.layout
+        raise ValueError(f'{source}: {name} is {kind}; expected a dense tensor')
+    if t.device.type == 'meta':
+        raise ValueError(f'{source}: {name} is on the device meta, which holds no numbers')
+    stored = t[tuple(slice(0, None if step else 1) for step in t.stride())]
+    if stored.numel()*t.element_size() > t.untyped_storage().nbytes():
+        raise ValueError(f'{source}: {name} claims {t.numel():,} numbers, and holds fewer')
+    if not stored.isfinite().all():
+        raise ValueError(f'{source}: {name} holds values that are not finite')
 
 # %% ../../nbs/31_weights.ipynb #c007
 def _imagenet(arch, kaggle='/kaggle/input'):
@@ -31,10 +110,10 @@ def _imagenet(arch, kaggle='/kaggle/input'):
     weights = getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
     name = Path(weights.url).name
     attached = [*Path(kaggle).glob(f'*/{name}'), *Path(kaggle).glob(f'datasets/*/*/{name}')]
-    if attached: return torch.load(attached[0], map_location='cpu', weights_only=True)
+    if attached: return read_tensors(attached[0])
     try:
         return weights.get_state_dict(check_hash=True, map_location='cpu')
-    except OSError as e:
+    except (OSError, http.client.HTTPException, RuntimeError) as e: # the last: its hash is wrong
         folder = Path(torch.hub.get_dir())/'checkpoints'
         raise ConnectionError(
             f'the ImageNet weights of {arch} are not on this machine and could not be downloaded '
@@ -54,7 +133,10 @@ def pretrained_weights(
         raise FileNotFoundError(f"weights {str(weights)!r}: no such file, "
                                 "and not 'imagenet', 'toy' or None")
     state = read_tensors(weights)
-    return state.get('state_dict', state) # some training programs wrap it
+    state = state.get('state_dict', state) # some training programs wrap it
+    if not isinstance(state, dict):
+        raise ValueError(f"{weights}: 'state_dict' is a {type(state).__name__}; expected a dict")
+    return state
 
 # %% ../../nbs/31_weights.ipynb #c010
 def load_body(
@@ -71,10 +153,8 @@ def load_body(
         raise ValueError(f"the weights {source} do not fit: {len(wrong)} of the body's "
                          f'{len(wanted)} tensors are missing or have another shape, '
                          f'the first is {wrong[0]!r}')
-    broken = [k for k in wanted if not state[k].isfinite().all()]
-    if broken:
-        raise ValueError(f'the weights {source} hold values that are not finite, '
-                         f'in {len(broken)} tensors; the first is {broken[0]!r}')
+    for k in wanted:
+        check_tensor(state[k], k, f'the weights {source}')
     with torch.no_grad():
         for k, t in wanted.items():
             t.copy_(state[k])

@@ -9,8 +9,9 @@ const argmax = values => values.indexOf(Math.max(...values));
 const largest = values => values.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
 const bytes = base64 => Uint8Array.from(atob(base64), c => c.charCodeAt(0));
 
-function softmax(logits) { // of a single score, a yes or no, the sigmoid
-  if (logits.length === 1) return [1/(1 + Math.exp(-logits[0]))];
+function probabilities(logits, activation) { // with 'none' the scores themselves
+  if (activation === 'none') return [...logits];
+  if (activation === 'sigmoid') return logits.map(v => 1/(1 + Math.exp(-v)));
   const top = Math.max(...logits);
   const e = logits.map(v => Math.exp(v - top));
   const sum = e.reduce((a, b) => a + b);
@@ -47,6 +48,50 @@ function upsample({h, w, values}, height, width) { // bilinear, as torch with al
     });
   });
   return out;
+}
+
+function nearest({h, w, values}, height, width) { // one square for each location
+  return Float32Array.from({length: height*width}, (_, i) => {
+    const row = Math.floor((Math.floor(i/width) + .5)*h/height);
+    return values[row*w + Math.floor((i % width + .5)*w/width)];
+  });
+}
+
+// ---------- images: {width, height, data}, four bytes for each pixel ----------
+
+function blank(width, height, value) {
+  const data = new Uint8ClampedArray(4*width*height).map((_, i) => i % 4 === 3 ? 255 : value);
+  return {width, height, data};
+}
+
+function dimmed({width, height, data}) {
+  const out = blank(width, height, 0);
+  for (let i = 0; i < data.length; i += 4) {
+    const grey = .299*data[i] + .587*data[i + 1] + .114*data[i + 2];
+    out.data.fill(Math.floor(.45*grey + 20), i, i + 3);
+  }
+  return out;
+}
+
+// copy the rectangle of `from` whose corner is (x,y) in `to`, as far as there is one
+function paste(to, from, x, y) {
+  const first = Math.max(0, x), last = Math.min(to.width, x + from.width);
+  if (last <= first) return;
+  for (let row = Math.max(0, y); row < Math.min(to.height, y + from.height); row++) {
+    const start = 4*((row - y)*from.width + first - x);
+    const pixels = from.data.subarray(start, start + 4*(last - first));
+    to.data.set(pixels, 4*(row*to.width + first));
+  }
+}
+
+// what `draw` makes of the part of the image in `box`, in its place in the dimmed image
+function inPlace(image, box, draw) {
+  if (!box.length) return {...image, data: draw(image)};
+  const [left, top, right, bottom] = box, part = blank(right - left, bottom - top, 128);
+  paste(part, image, -left, -top);
+  const whole = dimmed(image);
+  paste(whole, {...part, data: draw(part)}, left, top);
+  return whole;
 }
 
 // ---------- colours ----------
@@ -118,17 +163,22 @@ function describe(map) { // `petcam.heatmap.describe`
     `top ${y[0]}, middle ${y[1]}, bottom ${y[2]}.`;
 }
 
-function verdict(logits, target, names) { // `petcam.engine.targets.verdict`
-  const p = softmax(logits), rank = rankOf(logits, target), top = argmax(logits);
-  const said = `${names[target]}: logit ${fixed(logits[target], 2)}, ${percent(p[target])}, ` +
-    `rank ${rank} of ${logits.length}`;
-  return rank === 1 ? said : `${said}; the model predicts ${names[top]} (${percent(p[top])})`;
+function verdict(logits, target, names, activation) { // `petcam.engine.targets.verdict`
+  const score = fixed(logits[target], 2);
+  if (activation === 'none') return `${names[target]}: ${score}`;
+  const p = probabilities(logits, activation), rank = rankOf(logits, target);
+  const top = argmax(logits), ranked = logits.length > 1 ? `, rank ${rank} of ${logits.length}` : '';
+  const said = `${names[target]}: logit ${score}, ${percent(p[target])}${ranked}`;
+  if (activation === 'sigmoid' || rank === 1) return said;
+  return `${said}; the model predicts ${names[top]} (${percent(p[top])})`;
 }
 
-function words({names, logits, target, layer, method, agnostic, map}) { // `CamExplorer.words`
+function words(now) { // `CamExplorer.words`
+  const {names, logits, activation, target, layer, method, agnostic, map, box, note} = now;
   const same = agnostic ? ' (the same for every class)' : '';
   const how = `layer ${layer}, ${map.h} x ${map.w}, ${method}${same}`;
-  return `${verdict(logits, target, names)}, ${how}. ${describe(map)}`;
+  const part = box.length ? 'In the part that the model sees: ' : '';
+  return `${verdict(logits, target, names, activation)}, ${how}. ${note || part + describe(map)}`;
 }
 
 // ---------- the page ----------
@@ -142,7 +192,7 @@ function explore(root) { // the section that templates/explorer.html makes
   let shown = 0, under = null; // the image on show: its index, its pixels
 
   function chosen() { // what the controls say, and what belongs to it
-    const image = data.images[shown], {logits} = image;
+    const image = data.images[shown], {logits, box} = image, {activation} = data;
     const target = +el('target').value, layer = +el('layer').value, method = +el('method').value;
     const packed = image.layers[layer][method];
     const map = unpack(packed, target);
@@ -150,39 +200,42 @@ function explore(root) { // the section that templates/explorer.html makes
     const drawn = values => signed ? values : values.map(v => Math.max(0, v));
     const scale = el('same-scale').checked ? unpack(packed, argmax(logits)) : map;
     return {
-      names, logits, target, layer: data.layers[layer], method: data.methods[method], map,
-      agnostic: packed.lo.length < names.length,
+      names, logits, activation, box, map, target,
+      layer: data.layers[layer], method: data.methods[method],
+      agnostic: packed.lo.length < names.length, note: map.values.some(v => v) ? '' : packed.note,
       values: drawn(map.values),
       colours: {alpha: +el('alpha').value, signed, limit: largest(drawn(scale.values)) || 1},
     };
   }
 
-  function put(canvas, pixels, h, w) {
-    canvas.height = h;
-    canvas.width = w;
-    canvas.getContext('2d').putImageData(new ImageData(pixels, w, h), 0, 0);
+  function put(name, {width, height, data}) {
+    Object.assign(el(name), {width, height});
+    el(name).getContext('2d').putImageData(new ImageData(data, width, height), 0, 0);
   }
 
-  function draw({map: {h, w}, values, colours}) {
+  function draw({map: {h, w}, values, colours, box}) {
     const {signed, limit} = colours, table = signed ? tables.signed : tables.positive;
-    put(el('squares'), paint(values, null, table, {...colours, alpha: 1}), h, w);
-    if (under) {
-      const large = upsample({h, w, values}, under.height, under.width);
-      put(el('over'), paint(large, under.data, table, colours), under.height, under.width);
-    }
+    const map = {h, w, values}, {width, height} = under;
+    put('image', inPlace(under, box, part => part.data));
+    put('squares', inPlace(blank(width, height, 255), box, part => paint(
+      nearest(map, part.height, part.width), null, table, {...colours, alpha: 1})));
+    put('over', inPlace(under, box, part => paint(
+      upsample(map, part.height, part.width), part.data, table, colours)));
     el('legend').style.background = legend(table, colours);
     el('low').textContent = signed ? 'negative −' + limit.toPrecision(2) : '0';
     el('high').textContent = 'positive +' + limit.toPrecision(2);
   }
 
   function show() {
+    if (!under) return; // the first image is still being decoded
     const now = chosen(), {logits, target, map} = now;
     draw(now);
     el('words').textContent = words(now);
     for (const name of ['squares', 'over']) el(name).setAttribute('aria-label', words(now));
-    const rank = `rank ${rankOf(logits, target)} of ${logits.length}`;
+    const ranked = data.activation !== 'none' && logits.length > 1;
+    const rank = ranked ? `, rank ${rankOf(logits, target)} of ${logits.length}` : '';
     const notes = {
-      target: `${names[target]} · ${percent(softmax(logits)[target])}, ${rank}`,
+      target: `${names[target]} · ${score(logits, target)}${rank}`,
       layer: `${now.layer} · ${map.h} x ${map.w}`,
       alpha: percent(now.colours.alpha, 0),
     };
@@ -195,18 +248,24 @@ function explore(root) { // the section that templates/explorer.html makes
     }
   }
 
+  function score(logits, k) { // a percentage, or with no activation the number itself
+    const p = probabilities(logits, data.activation)[k];
+    return data.activation === 'none' ? fixed(p, 2) : percent(p);
+  }
+
   function list() { // the classes, the most probable first
-    const p = softmax(data.images[shown].logits);
-    const order = [...p.keys()].sort((a, b) => p[b] - p[a]);
+    const {logits} = data.images[shown], p = probabilities(logits, data.activation);
+    const order = [...p.keys()].sort((a, b) => logits[b] - logits[a]);
     el('list').replaceChildren(...order.map(k => {
       const line = make('li'), button = make('button', {type: 'button', tabIndex: -1});
-      button.append(...[names[k], percent(p[k])].map(text => make('span', {textContent: text})));
+      button.append(...[names[k], score(logits, k)].map(text => make('span', {textContent: text})));
       button.onclick = () => {
         el('target').value = k;
         show();
       };
       line.dataset.k = k;
-      line.style.setProperty('--p', `${100*p[k]/p[order[0]]}%`);
+      const bar = data.activation === 'none' ? 0 : p[k]/p[order[0]];
+      line.style.setProperty('--p', `${100*bar}%`);
       line.append(button);
       return line;
     }));
@@ -227,21 +286,19 @@ function explore(root) { // the section that templates/explorer.html makes
     if (!keep) el('target').value = argmax(logits);
     await image.decode();
     if (shown !== i) return; // meanwhile another one was chosen
-    const canvas = el('image'), h = image.naturalHeight, w = image.naturalWidth;
-    canvas.height = h;
-    canvas.width = w;
-    canvas.setAttribute('aria-label', title);
-    const context = canvas.getContext('2d');
+    const {naturalWidth: width, naturalHeight: height} = image;
+    Object.assign(el('image'), {width, height});
+    el('image').setAttribute('aria-label', title);
+    const context = el('image').getContext('2d');
     context.drawImage(image, 0, 0);
-    under = context.getImageData(0, 0, w, h);
-    el('squares').style.aspectRatio = `${w}/${h}`;
+    under = {width, height, data: context.getImageData(0, 0, width, height).data};
     list();
     show();
   }
 
   el('target').max = names.length - 1;
   el('layer').max = data.layers.length - 1; // before the value, which it limits
-  el('layer').value = data.layers.length - 1;
+  el('layer').value = data.opening;
   el('alpha').value = data.alpha;
   el('thumbnails').append(...data.images.map(thumbnail));
   el('thumbnails').hidden = data.images.length < 2;
@@ -265,7 +322,8 @@ function explore(root) { // the section that templates/explorer.html makes
 
 if (typeof module !== 'undefined') { // in Node, for the tests
   module.exports = {
-    argmax, largest, bytes, softmax, rankOf, unpack, upsample, paint, legend,
+    argmax, largest, bytes, probabilities, rankOf, unpack, upsample, nearest, blank, inPlace,
+    paint, legend,
     fixed, percent, thirds, describe, verdict, words, explore,
   };
 }

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from torch import Tensor
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
+from ..engine.explanation import where_in_words
 from ..engine.targets import verdict
-from ..heatmap import describe
 from ..methods import CLASS_AGNOSTIC, METHODS
 from .page import data_uri, image_bytes, page, render
 from ..widgets.store import MapStore, panels
@@ -34,9 +34,12 @@ def quantise(
 # %% ../../nbs/52_web_explorer.ipynb #c008
 def _packed(store, i, layer, method): # the maps of all classes, ready for JSON
     targets = range(1 if method in CLASS_AGNOSTIC else len(store.class_names))
-    lo, hi, q = quantise(torch.stack([store.map(i, layer, k, method) for k in targets]))
+    maps = torch.stack([store.map(i, layer, k, method) for k in targets])
+    zeros = (~maps.flatten(1).any(1)).nonzero()[:1, 0].tolist() # what the first says, all say
+    note = store.note(i, layer, zeros[0], method) if zeros else ''
+    lo, hi, q = quantise(maps)
     lo, hi = ([float(f'{v:.6g}') for v in values.tolist()] for values in (lo, hi))
-    return dict(h=q.shape[1], w=q.shape[2], lo=lo, hi=hi, maps=_base64(q.numpy()))
+    return dict(h=q.shape[1], w=q.shape[2], lo=lo, hi=hi, maps=_base64(q.numpy()), note=note)
 
 def _base64(array): # of its bytes
     return b64encode(array.tobytes()).decode()
@@ -45,15 +48,17 @@ def _table(name): # a colour map of 256 colours
     colours = matplotlib.colormaps[name](np.arange(256))[:, :3]
     return _base64((colours*255).round().astype(np.uint8))
 
-def _contents(store, layers, methods, alpha, side): # what the page needs, as a dict for JSON
+def _contents(store, layers, methods, opening, alpha, side): # what the page needs, for JSON
     images = [dict(
         title=title,
         src=data_uri(image_bytes(store.pixels(i, side))),
+        box=[round(o) for o in store.box(i, side) or []],
         logits=[round(v, 6) for v in store.logits(i).tolist()],
         layers=[[_packed(store, i, layer, method) for method in methods] for layer in layers],
     ) for i, title in enumerate(store.titles)]
     return dict(
         class_names=store.class_names, layers=layers, methods=methods, alpha=alpha,
+        opening=layers.index(opening), activation=store.activation,
         tables={name: _table(name) for name in ('magma', 'RdBu_r')},
         images=images,
     )
@@ -63,13 +68,13 @@ def _for_script(data): # JSON that cannot end the script in which it stands
 
 # %% ../../nbs/52_web_explorer.ipynb #c010
 def explorer_fragment(
-    learn, # a learner, or any `nn.Module` that gives logits (b,k)
+    learn, # a learner, or any `nn.Module`
     images, # as for `CamExplorer`
     alpha:float=.6, # how much the map covers at first
     side:int=256, # images are stored at most this wide and high
     uid:str=None, # the `id` in the page; None: a new one
     methods=('Grad-CAM', 'HiResCAM', 'LayerCAM', 'mean activation'), # names among `methods.METHODS`
-    **kw, # `class_names`, `titles`, `layers`, `size`, `prepare`, `keep` of `MapStore`
+    **kw, # `class_names`, `titles`, `layers`, `keep`, and all else that `MapStore` takes
 )->Markup:
     "The explorer as a piece of HTML that needs no kernel and no network"
     store = MapStore(learn, images, **kw)
@@ -79,16 +84,20 @@ def explorer_fragment(
     small = [o for o in store.layers if store.shapes[o][1]*store.shapes[o][2] <= 2000]
     layers = small or store.layers[-1:]
     predicted = int(store.logits(0).argmax())
-    map = store.map(0, layers[-1], predicted, methods[0])
-    still = image_bytes(panels(store.pixels(0, min(side, 192)), map, alpha), quality=80)
-    words = f'{verdict(store.logits(0), predicted, store.class_names)}. {describe(map)}'
+    opening = store.opening(0, predicted, layers)
+    shown = opening, predicted, methods[0]
+    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 192)
+    box = store.box(0, most)
+    still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box), quality=80)
+    said = verdict(store.logits(0), predicted, store.class_names, store.activation)
+    words = f'{said}. {where_in_words(map, box, note)}'
     return render('explorer.html',
         uid=uid or f'px{uuid.uuid4().hex[:8]}',
         still=data_uri(still), words=words, methods=methods,
-        data=_for_script(_contents(store, layers, methods, alpha, side)))
+        data=_for_script(_contents(store, layers, methods, opening, alpha, side)))
 
 def explorer_html(
-    learn, # a learner, or any `nn.Module` that gives logits (b,k)
+    learn, # a learner, or any `nn.Module`
     images, # as for `CamExplorer`
     path, # where to write the page
     title:str='Class maps', # its heading

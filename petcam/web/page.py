@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/51_page.ipynb #c002
-import base64, io
+import base64, hashlib, io
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,21 +15,30 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
+from ..engine.names import clean_name
 
 # %% ../../nbs/51_page.ipynb #c005
 def _asset(name): # a file of petcam/web, which goes into a page as it is
     return Markup((files('petcam.web')/name).read_text(encoding='utf-8'))
 
+def _source(text): # how a content security policy names an inline style or script
+    digest = hashlib.sha256(text.encode()).digest()
+    return Markup(f"'sha256-{base64.b64encode(digest).decode()}'")
+
+def _cleaned(value): # before it is escaped
+    return value if isinstance(value, Markup) else clean_name(value)
+
 @cache
 def _templates():
     templates = Environment(loader=PackageLoader('petcam.web'), autoescape=True,
-                            undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.globals['asset'] = _asset
+                            undefined=StrictUndefined, finalize=_cleaned,
+                            trim_blocks=True, lstrip_blocks=True)
+    templates.globals |= dict(asset=_asset, source=_source)
     return templates
 
 def render(
     template:str, # the name of a file in petcam/web/templates
-    **parts, # what is filled in: escaped, unless it is a `Markup`
+    **parts, # what is filled in: cleaned and escaped, unless it is a `Markup`
 )->Markup:
     "A template with its parts filled in"
     return Markup(_templates().get_template(template).render(parts))
@@ -66,9 +75,9 @@ def image_bytes(
 def data_uri(
     data:bytes, # a file
     kind:str='image/jpeg',
-)->str:
+)->Markup:
     "A file as an address that holds it"
-    return f'data:{kind};base64,{base64.b64encode(data).decode()}'
+    return Markup(f'data:{kind};base64,{base64.b64encode(data).decode()}')
 
 def image_html(
     pixels:np.ndarray, # (h,w,3) uint8

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 import ipywidgets as W
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
+from ..files.images import as_tensor
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
-from ..engine.explanation import Explanation
+from ..engine.explanation import Explanation, where_in_words
 from ..engine.targets import Verdict, verdict
-from ..heatmap import describe
 from ..engine.layers import name_of
 from ..methods import CLASS_AGNOSTIC, METHODS
 from .sliders import captioned
@@ -50,12 +50,12 @@ def _uploaded(value): # of a `FileUpload` -> (name, bytes) of each file
         return [(name, bytes(o['content'])) for name, o in value.items()]
     return [(o['name'], bytes(o['content'])) for o in value]
 
-def _opened(data): # the bytes of a file -> a Pillow image, upright
+def _opened(data): # the bytes of a file -> (3,h,w) from 0 to 1, upright
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return ImageOps.exif_transpose(image).convert('RGB')
-    except (OSError, SyntaxError, ValueError):
+        image = Image.open(io.BytesIO(data))
+    except Exception: # damaged bytes may raise anything
         raise ValueError('this is not an image that can be read') from None
+    return as_tensor(image)
 
 # %% ../../nbs/50_explorer.ipynb #c006
 class CamExplorer(W.VBox):
@@ -64,14 +64,14 @@ class CamExplorer(W.VBox):
     _ipython_display_ = None # that of ipywidgets 7 would leave no still image
 
     def __init__(self,
-        learn, # a learner, or any `nn.Module` that gives logits (b,k)
-        images, # one or several: files, Pillow images, (3,h,w) from 0 to 1, (h,w,3) uint8
+        learn, # a learner, or any `nn.Module`
+        images, # a file, a Pillow image, (3,h,w) from 0 to 1, (h,w,3) uint8; a folder or a list
         target=None, # the class to start with; None: the predicted one
-        layer=None, # the layer to start with; None: the last
+        layer=None, # the layer to start with; None: the last whose map is not zero everywhere
         method:str='Grad-CAM', # among `methods.METHODS`
         versus=None, # the class that it is compared with; None: no other
         alpha:float=.6, # how much the map covers
-        **kw, # `class_names`, `titles`, `layers`, `size`, `prepare`, `keep` of `MapStore`
+        **kw, # `class_names`, `titles`, `layers`, `keep`, and all else that `MapStore` takes
     ):
         self.store = MapStore(learn, images, **kw)
         self.map = None # (h,w), the one on show
@@ -107,7 +107,7 @@ class CamExplorer(W.VBox):
         self.said = W.HTML() # the words below, or an error
 
         if target is not None: self.target = target
-        if layer is not None: self.layer = layer
+        self.layer = self.store.opening(0, self.class_slider.value) if layer is None else layer
         self.method, self.versus = method, versus
         self._show()
         for widget in self._inputs:
@@ -222,7 +222,8 @@ class CamExplorer(W.VBox):
     def verdict(self)->Verdict:
         "What the model thinks of the class in this image"
         logits = self.store.logits(self.image)
-        return verdict(logits, self.class_slider.value, self.store.class_names)
+        return verdict(logits, self.class_slider.value, self.store.class_names,
+                       self.store.activation)
 
     @property
     def explanation(self)->Explanation:
@@ -231,20 +232,23 @@ class CamExplorer(W.VBox):
         seen = self.verdict
         if versus is not None: # the map is of a difference of two scores
             seen = seen._replace(name=f'{seen.name} versus {self.versus}')
-        return Explanation(self.map, method, layer, target, seen, self.store.item(i)[1])
+        _, image, box = self.store.item(i)
+        note = self.store.note(*self._question())
+        return Explanation(self.map, method, layer, target, seen, image, note, box)
 
     def words(self)->str:
         "What is on show, in words"
-        return f'{", ".join(self._caption())}. {describe(self.map)}'
+        box, note = self.store.box(self.image), self.store.note(*self._question())
+        return f'{", ".join(self._caption())}. {where_in_words(self.map, box, note)}'
 
     def pixels(self, most:int=256)->np.ndarray: # (h,w,3) uint8
         "Image, map and overlay, as on show"
-        image = self.store.pixels(self.image, most)
-        return panels(image, self.map, self.alpha, self.signed, self._limit())
+        image, box = self.store.pixels(self.image, most), self.store.box(self.image, most)
+        return panels(image, self.map, self.alpha, self.signed, self._limit(), box)
 
     def save(self, path)->Path:
-        "Write what is on show as an image file, with a caption, in the size that the model sees"
-        data = image_bytes(self._still(most=10**6), image_format(path))
+        "Write what is on show as an image file, with a caption"
+        data = image_bytes(self._still(most=640), image_format(path))
         return atomic_write(path, lambda aside: Path(aside).write_bytes(data))
 
     def add(self, image, title:str=None):
@@ -329,7 +333,9 @@ class CamExplorer(W.VBox):
 
     def _values(self): # what stands beside the sliders for class, layer and opacity
         v = self.verdict
-        return (f'<b>{html.escape(v.name)}</b> {v.probability:.1%}, rank {v.rank} of {v.of}',
+        said = f'{v.logit:.2f}' if v.probability is None else f'{v.probability:.1%}'
+        if v.probability is not None and v.of > 1: said += f', rank {v.rank} of {v.of}'
+        return (f'<b>{html.escape(v.name)}</b> {said}',
                 f'<b>{html.escape(self.layer)}</b> {self._shape()}',
                 f'<b>{self.alpha:.0%}</b>')
 

@@ -6,17 +6,22 @@
 __all__ = ['panels', 'MapStore']
 
 # %% ../../nbs/48_store.ipynb #c002
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 import cachetools
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from ..data import LESSON_TFMS
-from ..files.images import as_tensor, normalize
+from ..files.images import as_tensor
+from ..engine.adapter import Adapter
 from ..engine.lookup import index_of
 from ..gradcam import class_maps
-from ..engine.backward import activation
+from ..engine.backward import ZeroGradient, activation, gradient_and_notes
+from ..engine.explanation import in_place
+from ..engine.preparation import class_names_of, images_in, model_of, preparation_for
+from ..engine.targets import check_logits, find_activation
 from ..heatmap import overlay
 from ..engine.layers import layers_of, name_of, stage_ends
 from ..engine.modes import eval_mode
@@ -32,48 +37,23 @@ def panels(
     alpha:float=.6, # how much the map covers
     signed:bool=True, # red for positive evidence, blue for negative; False: positive evidence only
     limit:float=None, # the value of the strongest colour; None: this map's own
+    box:tuple=None, # left, top, right, bottom of what the model saw; None: all of it
 )->np.ndarray: # (h,3w+12,3) uint8
     "Image, map (one square for each location) and overlay, side by side"
     if not signed: map = map.clamp(min=0)
-    if limit is None: limit = float(map.abs().max())
-    h, w = pixels.shape[:2]
-    squares = overlay(np.ones((*map.shape, 3)), map, 1, signed=signed, limit=limit)
-    squares = _resized(squares, h, w, Image.Resampling.NEAREST)
-    over = overlay(pixels, map, alpha, signed=signed, limit=limit)
-    gap = np.full((h, 6, 3), 255, np.uint8)
-    return np.concatenate([pixels, gap, squares, gap, over], 1)
+    how = dict(signed=signed, limit=float(map.abs().max()) if limit is None else limit)
+    squares = overlay(np.ones((*map.shape, 3)), map, 1, **how)
+    drawn = [
+        in_place(pixels, box, lambda seen: seen),
+        in_place(np.full_like(pixels, 255), box, lambda seen: _resized(
+            squares, *seen.shape[:2], Image.Resampling.NEAREST)),
+        in_place(pixels, box, lambda seen: overlay(seen, map, alpha, **how))]
+    gap = np.full((len(pixels), 6, 3), 255, np.uint8)
+    return np.concatenate([drawn[0], gap, drawn[1], gap, drawn[2]], 1)
 
 # %% ../../nbs/48_store.ipynb #c012
-def _preparation(learn, size): # a function: image -> (what the model takes as input, what to show)
-    if hasattr(learn, 'data'):
-        def prepare(image):
-            xb = learn.data.one_item(image)
-            return xb, learn.data.denorm(xb)[0]
-    else:
-        floating = (p for p in learn.parameters() if p.is_floating_point())
-        like = next(floating, torch.zeros(1)) # its device and precision
-        def prepare(image):
-            if size: image = LESSON_TFMS[1](image, size)
-            return normalize(image)[None].to(like), image
-    return prepare
-
-def _as_tensor(image, title): # -> (3,h,w) in [0,1]
-    if isinstance(image, (str, Path, Image.Image)): return as_tensor(image)
-    colours_last = getattr(image, 'ndim', 0) == 3 and image.shape[2] == 3
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and colours_last:
-        return torch.from_numpy(image).permute(2, 0, 1)/255
-    colours_first = getattr(image, 'ndim', 0) == 3 and image.shape[0] == 3
-    if isinstance(image, Tensor) and image.is_floating_point() and colours_first: return image
-    is_array = hasattr(image, 'shape')
-    got = f'{tuple(image.shape)} {image.dtype}' if is_array else type(image).__name__
-    raise ValueError(f'{title} is {got}; expected a file, a Pillow image, a (3,h,w) float tensor '
-                     'from 0 to 1 or an (h,w,3) uint8 array')
-
-def _as_list(images): # one image or several -> a list
-    is_one = isinstance(images, (str, Path, Image.Image)) or getattr(images, 'ndim', 0) == 3
-    images = [images] if is_one else list(images)
-    if not images: raise ValueError('there are no images: give one, or a list with at least one')
-    return images
+def _preparation(prepare): # of one's own -> as `preparation_for` makes them
+    return lambda image, name: (*prepare(as_tensor(image, name=name)), None)
 
 def _title(image, i):
     return Path(image).stem if isinstance(image, (str, Path)) else f'image {i+1}'
@@ -98,7 +78,13 @@ def _shrunk(image, most): # (3,h,w) in [0,1] -> (h,w,3) uint8, at most `most` hi
 # %% ../../nbs/48_store.ipynb #c014
 def _nbytes(value): # of a tensor or an array, or of those in a tuple
     parts = value if isinstance(value, tuple) else (value,)
-    return sum(o.nbytes for o in parts)
+    return sum(getattr(o, 'nbytes', 0) for o in parts)
+
+@contextmanager
+def _quiet(): # no warning of a zero gradient: `note` says it where it is shown
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ZeroGradient)
+        yield
 
 def _all_of(methods): # a method for `class_maps` that gives the maps of several
     return lambda a, g: torch.stack([METHODS[o](a, g) for o in methods], 1)
@@ -107,32 +93,42 @@ class MapStore:
     "Images, what a model predicts for them, and their maps: computed once, and kept"
 
     def __init__(self,
-        learn, # a learner, or any `nn.Module` that gives logits (b,k)
-        images, # one or several: files, Pillow images, (3,h,w) from 0 to 1, (h,w,3) uint8
-        class_names=None, # None: the learner's
+        learn, # a learner, or any `nn.Module`
+        images, # a file, a Pillow image, (3,h,w) from 0 to 1, (h,w,3) uint8; a folder or a list
+        class_names=None, # None: those that the learner or the model carries
         titles=None, # the names of the images; None: their files' names
         layers=None, # names or modules, 'all', or None: the ends of the body's stages
-        size:int=None, # for a model with no learner: resize and cut the images to this square
+        size=None, # for a model with no learner, as `mean` and `std`: see `preparation_for`
         prepare=None, # (3,h,w) from 0 to 1 -> (input of the model (1,c,h,w), what to show (3,h,w))
         keep:float=2e8, # bytes of maps that are kept
+        *,
+        transform=None, mean=None, std=None, # as for `explain`
+        activation=None, # how scores are read: 'softmax', 'sigmoid' or 'none'
+        **adapt, # `inputs`, `logits`, `reshape`, `call`: how the model is asked, as for `Adapter`
     ):
-        self.model, self.images = getattr(learn, 'model', learn), _as_list(images)
+        self.model, self.images = model_of(learn), images_in(images)[0]
+        self.adapt, self.adapter = adapt, Adapter(**adapt)
         self.titles = list(titles or [_title(image, i) for i, image in enumerate(self.images)])
         if len(self.titles) != len(self.images):
             raise ValueError(f'{len(self.images)} images, but {len(self.titles)} titles')
-        self.prepare = prepare or _preparation(learn, size)
+        self.prepare = (_preparation(prepare) if prepare else
+                        preparation_for(learn, transform, mean, std, size))
         self.cache = cachetools.LRUCache(keep, getsizeof=_nbytes)
         self.oversized = {} # at most one value, larger than the whole cache
-        usable, k = layers_of(self.model, self.item(0)[0]), len(self.logits(0))
+        usable, k = layers_of(self.model, self.item(0)[0], **adapt), len(self.logits(0))
         if not usable:
             raise ValueError(f'no layer of this {type(self.model).__name__} gives a map (b,c,h,w)')
-        if class_names is None and hasattr(learn, 'data'): class_names = learn.data.classes
-        if class_names is None: class_names = [f'class {i}' for i in range(k)]
-        self.class_names = list(map(str, class_names))
+        self.activation = find_activation(activation, k)
+        self.class_names = self._names(class_names or class_names_of(learn), k)
         self.layers = _layer_names(self.model, layers, usable)
-        n = len(self.class_names)
-        if n != k: raise ValueError(f'the model gives {k} scores, but there are {n} class names')
         self.shapes = {o: usable[o] for o in self.layers} # (c,h,w)
+
+    def _names(self, names, k): # of the k scores
+        if names is None:
+            called = 'score' if self.activation == 'none' else 'class'
+            names = [f'{called} {i}' for i in range(k)]
+        if len(names) == k: return list(map(str, names))
+        raise ValueError(f'the model gives {k} scores, but there are {len(names)} class names')
 
     def _kept(self, key, make): # what `make()` gives, or gave when this key was first asked for
         for known in (self.oversized, self.cache):
@@ -147,26 +143,31 @@ class MapStore:
         self.cache.clear()
         self.oversized = {}
 
-    def item(self, i:int)->tuple: # (1,c,h,w), (3,h,w) from 0 to 1
-        "Image `i`: the input of the model, and what to show"
+    def item(self, i:int)->tuple: # (1,c,h,w), (3,h,w) from 0 to 1, left, top, right, bottom or None
+        "Image `i`: the input of the model, what to show, and the box in it that the model sees"
         return self._kept(('item', i), lambda: self._item(i))
 
     def _item(self, i):
-        return self.prepare(_as_tensor(self.images[i], f'image {i+1}'))
+        return self.prepare(self.images[i], f'image {i+1}')
 
     def pixels(self, i:int, most:int=256)->np.ndarray: # (h,w,3) uint8
-        "Image `i` as the model sees it, at most `most` pixels high and wide"
+        "Image `i`, at most `most` pixels high and wide"
         return self._kept(('pixels', i, most), lambda: _shrunk(self.item(i)[1], most))
+
+    def box(self, i:int, most:int=256)->tuple|None: # left, top, right, bottom; None: all of it
+        "What the model sees, in the `pixels` of image `i`"
+        _, image, box = self.item(i)
+        factor = len(self.pixels(i, most))/image.shape[1]
+        return box and tuple(o*factor for o in box)
 
     def logits(self, i:int)->Tensor: # (k,)
         "The scores that the model gives image `i`"
         return self._kept(('logits', i), lambda: self._logits(i))
 
     def _logits(self, i):
+        x, *_ = self.item(i)
         with eval_mode(self.model), torch.no_grad():
-            y = self.model(self.item(i)[0])
-        if not isinstance(y, Tensor) or y.dim() != 2:
-            raise ValueError('the model does not give logits (b,k)')
+            y = check_logits(self.adapter.run(self.model, x))
         return y[0].detach().float().cpu()
 
     def map(self,
@@ -185,6 +186,24 @@ class MapStore:
         block = self._kept(key, lambda: self._class_maps(i, layer, target//n*n, versus))
         return block[target%n, CLASS_DISCRIMINATIVE.index(method)]
 
+    def note(self, i:int, layer:str, target:int, method:str='Grad-CAM', versus:int=None)->str:
+        "Why this map says nothing, if its gradient is zero everywhere; else ''"
+        if method in CLASS_AGNOSTIC or self.map(i, layer, target, method, versus).any(): return ''
+
+        def score(y): # of the class, or its difference from the other's
+            y = check_logits(y)
+            return y[:, target] if versus is None else y[:, target] - y[:, versus]
+
+        with _quiet():
+            *_, notes = gradient_and_notes(self.model, layer, self.item(i)[0], score, None,
+                                           self.adapter)
+        return notes[0]
+
+    def opening(self, i:int, target:int, layers=None)->str: # among `layers`; None: among all
+        "The last layer whose map of this class is not zero everywhere"
+        layers = layers or self.layers
+        return next((o for o in reversed(layers) if self.map(i, o, target).any()), layers[-1])
+
     def knows(self, i, layer, target, method, versus)->bool:
         "Has this map been computed already?"
         key = self._key(i, layer, target, method, versus)
@@ -199,13 +218,14 @@ class MapStore:
         return i, layer, target//self.block_size(layer), versus
 
     def _agnostic_maps(self, i, layer): # -> (methods,h,w), the same for every class
-        a, _ = activation(self.model, layer, self.item(i)[0])
+        a, _ = activation(self.model, layer, self.item(i)[0], **self.adapt)
         return _all_of(CLASS_AGNOSTIC)(a, None)[0].cpu()
 
     def _class_maps(self, i, layer, first, versus): # -> (classes,methods,h,w)
         block = range(first, min(first + self.block_size(layer), len(self.class_names)))
-        maps = class_maps(self.model, [layer], self.item(i)[0], block, versus=versus,
-                          method=_all_of(CLASS_DISCRIMINATIVE))
+        with _quiet():
+            maps = class_maps(self.model, [layer], self.item(i)[0], block, versus=versus,
+                              method=_all_of(CLASS_DISCRIMINATIVE), **self.adapt)
         return maps[layer][0].cpu()
 
     def add(self, image, title:str=None)->int: # its index

@@ -30,9 +30,26 @@ test('two locations over four pixels', () => {
   near(js.upsample(map(2, 1, [0, 4]), 4, 1), [0, 1, 3, 4], 1e-6);
 });
 
-test('softmax of large logits, and the sigmoid of a single one', () => {
-  near(js.softmax([1000, 1000]), [.5, .5], 1e-12);
-  near(js.softmax([0]), [.5], 1e-12);
+test('softmax of large logits, sigmoids, and scores as they are', () => {
+  near(js.probabilities([1000, 1000], 'softmax'), [.5, .5], 1e-12);
+  near(js.probabilities([0, 1000, -1000], 'sigmoid'), [.5, 1, 0], 1e-12);
+  assert.deepEqual(js.probabilities([58, -1], 'none'), [58, -1]);
+});
+
+test('one square for each location', () => {
+  assert.deepEqual([...js.nearest(map(1, 2, [1, 2]), 2, 4)], [1, 1, 2, 2, 1, 1, 2, 2]);
+});
+
+test('what is drawn in a box stands there, and the rest is grey and dark; a box may reach beyond', () => {
+  const image = js.blank(3, 2, 200), white = ({width, height}) => js.blank(width, height, 255).data;
+  const rest = Math.floor(.45*200 + 20);
+  const red = o => [...o.data].filter((_, i) => i % 4 === 0);
+  assert.deepEqual(red(js.inPlace(image, [1, 0, 2, 2], white)), [rest, 255, rest, rest, 255, rest]);
+  assert.deepEqual(red(js.inPlace(image, [], white)), Array(6).fill(255));
+  const seen = [];
+  const wide = js.inPlace(image, [-1, 1, 2, 3], part => (seen.push(red(part)), part.data));
+  assert.deepEqual(seen[0], [128, 200, 200, 128, 128, 128]);
+  assert.deepEqual(red(wide), [rest, rest, rest, 200, 200, rest]);
 });
 
 test('rank', () => assert.deepEqual([0, 1, 2].map(k => js.rankOf([3, 5, 3], k)), [2, 1, 2]));
@@ -73,8 +90,13 @@ compared('overlay', ({h, w, values, H, W, under, table, colours, pixels}) => {
   const off = pixels.filter((v, i) => Math.abs(v - painted[i]) > 1).length;
   assert.ok(off <= pixels.length/20, `${off} of ${pixels.length}`);
 });
-compared('softmax', ({logits, p}) => near(js.softmax(logits), p, 1e-6));
+compared('nearest', ({h, w, values, H, W, squares}) => near(js.nearest(map(h, w, values), H, W), squares, 0));
+compared('inPlace', ({width, height, data, box, pixels}) => {
+  const image = {width, height, data: Uint8ClampedArray.from(data)};
+  near(js.inPlace(image, box, part => part.data.map((v, i) => i % 4 === 3 ? 255 : 255 - v)).data, pixels, 1);
+});
+compared('probabilities', ({logits, activation, p}) => near(js.probabilities(logits, activation), p, 1e-6));
 compared('fixed', ({v, digits, text}) => assert.equal(js.fixed(v, digits), text));
 compared('describe', ({h, w, values, text}) => assert.equal(js.describe(map(h, w, values)), text));
-compared('verdict', ({logits, target, names, text}) => assert.equal(js.verdict(logits, target, names), text));
+compared('verdict', ({logits, target, names, activation, text}) => assert.equal(js.verdict(logits, target, names, activation), text));
 compared('words', ({text, h, w, values, ...now}) => assert.equal(js.words({...now, map: map(h, w, values)}), text));
