@@ -70,7 +70,7 @@ def find_method(method): # a name, or a function (activation, gradient) -> map
 def _as_grid(o): # (b,c,n) -> (b,c,1,n), (b,c,d,h,w) -> (b,c,d*h,w), for the formulas
     return o.reshape(*o.shape[:2], math.prod(o.shape[2:-1]), o.shape[-1])
 
-def apply_method(method, a, g, several=False): # (b,c,h,w) both -> (b,h,w), or (b,...,h,w)
+def apply_method(method, a, g, several=False): # (b,c,h,w) -> (b,h,w), or (b,m,h,w)
     "The map of a method, given by name or as a function: in 32 bits, and checked"
     with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
         m = find_method(method)(_as_grid(a), None if g is None else _as_grid(g))
