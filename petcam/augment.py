@@ -117,6 +117,8 @@ def lighting(
     contrast=1., # < 1: paler, > 1: harder
 )->Tensor: # (3,h,w), from 0 to 1
     "Change the light of `x` in logit space, so that nothing is clipped"
+    if not isinstance(x, Tensor):
+        raise TypeError(f'an image is a tensor, got {type(x).__name__}')
     check_number(brightness, 'brightness', 1e-6, 1 - 1e-6)
     check_number(contrast, 'contrast')
     if brightness == .5 and contrast == 1: return x

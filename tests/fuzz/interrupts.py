@@ -72,7 +72,7 @@ def state(net):
     return dict(modes=[m.training for m in net.modules()], hooks=[[len(getattr(m, name)) for name in HOOKS] for m in net.modules()], requires_grad=[p.requires_grad for p in net.parameters()],
                 forward=['forward' in vars(m) for m in net.modules()], weights=[t.sum().item() for t in net.state_dict().values()], grad=torch.is_grad_enabled(), inference=torch.is_inference_mode_enabled(),
                 autocast=torch.is_autocast_enabled('cpu'), cache=torch.is_autocast_cache_enabled(), nesting=_nesting(), random=torch.get_rng_state().sum().item(), handler=signal.getsignal(signal.SIGINT),
-                waiting=len(interrupts._waiting), turn=is_free(_TURN), momentum=[getattr(m, 'momentum', 0) for m in net.modules()])
+                waiting=len(interrupts._waiting), turn=is_free(_TURN), vmap=torch._C._functorch.peek_interpreter_stack() is None, momentum=[getattr(m, 'momentum', 0) for m in net.modules()])
 
 def _nesting(): # of autocast: above 0 its cache of weights would never be cleared
     depth = torch.autocast_increment_nesting() - 1
