@@ -417,7 +417,7 @@ def test_too_little_memory_is_one_line(own):
 def test_a_killed_worker_is_one_line(few_pets, tmp_path):
     before = 'import petcam.data as d\nold = d.PetSet.__getitem__\nparent = os.getpid()\n' \
              'd.PetSet.__getitem__ = lambda self, i: os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != parent else old(self, i)'
-    status, _, wrong = process('run', '--data', few_pets, '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '1', '--workers', '1', '--out', tmp_path/'out', before=before)
+    status, _, wrong = process('run', '--data', few_pets, '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '1', '--seed', '1', '--workers', '1', '--out', tmp_path/'out', before=before)
     assert status == 1 and one_line(wrong.splitlines()[-1], 'was killed', '--workers 0') and 'Traceback' not in wrong
 
 def test_nobody_reads_the_output(own):
