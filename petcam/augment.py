@@ -12,17 +12,34 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .training.numbers import check_number
 from .widgets.sliders import Player, play, show_row
+
+# %% ../nbs/01_augment.ipynb #c020
+def _check_numbers(low=-1e6, high=1e6, /, **values):
+    for name, value in values.items():
+        check_number(value, name, low, high)
+
+def _check_whole(**values): # numbers of pixels
+    for name, value in values.items():
+        check_number(value, name, 1, whole=True)
+
+def _check_tensor(x, dim, expected):
+    if isinstance(x, Tensor) and x.dim() == dim and x.is_floating_point(): return
+    got = f'{tuple(x.shape)} {x.dtype}' if isinstance(x, Tensor) else type(x).__name__
+    raise ValueError(f'{expected}, of floats; got {got}')
 
 # %% ../nbs/01_augment.ipynb #c009
 def resized(h:int, w:int, size:int)->tuple[int,int]:
     "Height and width of an `h` x `w` image whose shorter side has become `size`"
+    _check_whole(h=h, w=w, size=size)
     ratio = min(h/size, w/size)
     return round(h/ratio), round(w/ratio)
 
 # %% ../nbs/01_augment.ipynb #c012
 def grid_of(h:int, w:int)->Tensor: # (h,w,2)
     "The grid that changes nothing: points (x,y) of an `h` x `w` image, -1 to 1"
+    _check_whole(h=h, w=w)
     rows, columns = torch.linspace(-1, 1, h), torch.linspace(-1, 1, w)
     y, x = torch.meshgrid(rows, columns, indexing='ij')
     return torch.stack([x, y], -1)
@@ -35,6 +52,9 @@ def affine_matrix(
     row=.5, col=.5, # zoom into this point; 0: top or left, 1: bottom or right
 )->Tensor: # (2,3)
     "The matrix that rotates and zooms the grid of an `h` x `w` image"
+    _check_whole(h=h, w=w)
+    _check_numbers(degrees=degrees, row=row, col=col)
+    check_number(zoom, 'zoom', 1e-6)
     a, shift = math.radians(degrees), 1 - 1/zoom
     R = torch.tensor([[math.cos(a), -math.sin(a)],
                       [math.sin(a), math.cos(a)]], dtype=torch.float64)
@@ -49,12 +69,14 @@ def perspective(
     y:Tensor, # (h,1) rows, or the points' y
 )->Tensor: # (h,w,2)
     "The points to which the matrix `M` moves the points (`x`,`y`)"
+    if M.shape != (3, 3): raise ValueError(f'M must be (3,3), got {tuple(M.shape)}')
     u, v, d = (a*x + b*y + c for a, b, c in M.tolist())
     return torch.stack([u/d, v/d], -1)
 
 # %% ../nbs/01_augment.ipynb #c029
 def homography(m0:float, m1:float, m2:float, m3:float)->Tensor: # (3,3)
     "The warp: right, left, bottom and top edge become `1 + m0`, ... times as long"
+    _check_numbers(-.99, m0=m0, m1=m1, m2=m2, m3=m3)
     corners = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
     moved = [(-1-m3, -1-m1), (-1-m2, 1+m1), (1+m3, -1-m0), (1+m2, 1+m0)]
     equations = []
@@ -77,6 +99,11 @@ def sample(
     shrink=1., # when > 1, read from an image that has been made this much smaller
 )->Tensor: # (3,h',w')
     "Read the image `x` at the points of `grid`"
+    _check_tensor(x, 3, 'an image is (c,h,w)')
+    _check_tensor(grid, 3, 'a grid is (h,w,2)')
+    if grid.shape[2] != 2:
+        raise ValueError(f'a grid is (h,w,2), got {tuple(grid.shape)}')
+    check_number(shrink, 'shrink', 1e-6)
     if padding_mode not in PADDING:
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
     if shrink > 1: x = F.interpolate(x[None], scale_factor=1/shrink, mode='area')[0]
@@ -90,6 +117,8 @@ def lighting(
     contrast=1., # < 1: paler, > 1: harder
 )->Tensor: # (3,h,w), from 0 to 1
     "Change the light of `x` in logit space, so that nothing is clipped"
+    check_number(brightness, 'brightness', 1e-6, 1 - 1e-6)
+    check_number(contrast, 'contrast')
     if brightness == .5 and contrast == 1: return x
     v = torch.logit(x, eps=1e-7) + math.log(brightness/(1-brightness))
     return torch.sigmoid(v*contrast)
@@ -108,6 +137,8 @@ def change(
     crop=(.5, .5), # row and column of the square: 0 top or left, 1 bottom or right
 )->Tensor: # (3,size,size)
     "The square of `size` pixels that these changes make of `x`, sampled once"
+    _check_tensor(x, 3, 'an image is (c,h,w)')
+    _check_numbers(0, 1, row=crop[0], column=crop[1])
     h, w = resized(*x.shape[1:], size)
     top, left = (int((n - size + 1)*min(pct, 1 - 1e-7)) for n, pct in zip((h, w), crop))
     rows, cols = slice(top, top + size), slice(left, left + size)
@@ -185,6 +216,13 @@ class Transforms:
     p_lighting:float = 0.
     random_crop:bool = False
 
+    def __post_init__(self):
+        _check_numbers(0, 1, flip_p=self.flip_p, p_affine=self.p_affine,
+                       p_lighting=self.p_lighting)
+        _check_numbers(0, max_rotate=self.max_rotate)
+        _check_numbers(0, .99, max_lighting=self.max_lighting, max_warp=self.max_warp)
+        check_number(self.max_zoom, 'max_zoom', 1)
+
     def draw(self)->dict:
         "One set of arguments for `change`"
         how = dict(warp=(0., 0., 0., 0.), degrees=0., zoom=(1., .5, .5),
@@ -213,9 +251,6 @@ def get_transforms(
     p_affine=.75, p_lighting=.75, # how often each of them happens
 )->tuple[Transforms,Transforms]:
     "For training: changes at random; for validation: resizing and a centre crop"
-    if not 0 <= max_lighting < 1:
-        raise ValueError(f"max_lighting is {max_lighting}; "
-                         "expected 0 <= max_lighting < 1")
     train = Transforms(.5*do_flip, max_rotate, max_zoom, max_lighting, max_warp,
                        p_affine, p_lighting, random_crop=True)
     return train, Transforms()

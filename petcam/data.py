@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from .augment import PADDING, Transforms, get_transforms
 from .engine.lookup import index_of
+from .engine.names import clean_name
 from .files.images import as_tensor, denormalize, normalize
 from .files.pets import (
     LABEL, Pets, announce, label_pattern, labelled, open_pets, pets_on_disk)
@@ -163,14 +164,15 @@ def get_data(
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {PADDING}")
     pets = path if isinstance(path, Pets) else find_pets(path)
     files, labels = labelled(pets.files, pattern)
-    if not files: raise ValueError(f"{pets.images}: no image has a label in its name")
+    where = clean_name(pets.images)
+    if not files: raise ValueError(f"{where}: no image has a label in its name")
     train, valid = split_by_rand_pct(len(files), valid_pct, seed)
     if not len(train):
         raise ValueError(f"valid_pct is {valid_pct}: of {len(files)} images "
                          "none is left to train with")
     classes = sorted({labels[i] for i in train})
     if len(classes) < 2:
-        raise ValueError(f"{pets.images}: all {len(files)} images are of one class, "
+        raise ValueError(f"{where}: all {len(files)} images are of one class, "
                          f"{classes}; expected at least two")
     known = [i for i in valid if labels[i] in classes]
     if len(known) < len(valid):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torchvision import models
 from .engine.lookup import nearest
+from .training.numbers import check_number
 from .training.weights import load_body, pretrained_weights
 
 # %% ../nbs/02_head.ipynb #c010
@@ -65,6 +66,9 @@ def create_head(
     p=.5, # dropout before the last layer; half of it before the first
 )->nn.Sequential: # (b,nf,h,w) -> (b,c)
     "The head of fastai v1, with its initialisation"
+    for name, size in dict(nf=nf, c=c, hidden=hidden).items():
+        check_number(size, name, 1, whole=True)
+    check_number(p, 'p', 0, 1)
     head = nn.Sequential(
         AdaptiveConcatPool2d(), nn.Flatten(),
         nn.BatchNorm1d(2*nf), nn.Dropout(p/2), nn.Linear(2*nf, hidden),
@@ -108,12 +112,17 @@ def layer_groups(model:nn.Sequential)->list[nn.Module]:
 # %% ../nbs/02_head.ipynb #c038
 _BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
+def _check_is_model(model):
+    if isinstance(model, nn.Module): return
+    raise TypeError(f'model must be an nn.Module, got {type(model).__name__}')
+
 def set_frozen(
     model:nn.Sequential,
     frozen=True,
     batch_norms=False, # those of the body too?
 ):
     "Freeze or unfreeze the body; the head is always free"
+    _check_is_model(model)
     for group in layer_groups(model)[:-1]:
         for layer in group.modules():
             still = frozen and (batch_norms or not isinstance(layer, _BATCH_NORMS))
@@ -122,6 +131,7 @@ def set_frozen(
 
 def train_mode(model:nn.Module):
     "Training mode, in which a frozen batch norm keeps its mean and standard deviation"
+    _check_is_model(model)
     model.train()
     for layer in model.modules():
         if isinstance(layer, _BATCH_NORMS) and layer.affine:

@@ -8,12 +8,18 @@ __all__ = ['Hook', 'hook_output', 'play_channels', 'watch']
 # %% ../nbs/06_hooks.ipynb #c002
 import torch
 from torch import nn, Tensor
+from .engine.adapter import Adapter, check_batch
 from .engine.layers import find_layer
 from .engine.modes import add_hook, eval_mode, forward_hooks
 from .training.interrupts import SafeContext, held, safe_contextmanager
 from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/06_hooks.ipynb #c017
+def _check_module(layer):
+    if isinstance(layer, nn.Module): return
+    raise TypeError(f'a hook goes on a module, got {type(layer).__name__} '
+                    f'{str(layer)[:40]!r}; find_layer(model, name) finds one by name')
+
 def _check_tensor(layer, out):
     if isinstance(out, Tensor): return
     raise TypeError(f'{type(layer).__name__} gives a {type(out).__name__}, '
@@ -23,6 +29,7 @@ def _check_tensor(layer, out):
 class Hook(SafeContext):
     "Keeps in `stored` the output of `module`; with `grad` the gradient, a list of one"
     def __init__(self, module:nn.Module, detach:bool=True, grad:bool=False):
+        _check_module(module)
         self.stored = None
         self.detach = detach
         self.grad = grad
@@ -72,8 +79,12 @@ def play_channels(
     most:int=20, # sum up this many channels, those with the highest maxima
 )->Player:
     "A slider through the channels of a layer, and where each has its maximum"
+    check_batch(x, model)
+    if most < 1: raise ValueError(f'most is {most}; expected 1 or more')
+    if not len(x) or not isinstance(image, Tensor) or image.dim() != 3:
+        raise ValueError('play_channels shows one image, a (3,H,W) tensor')
     with eval_mode(model), torch.no_grad(), hook_output(find_layer(model, layer)) as h:
-        model(x)
+        Adapter().run(model, x)
     acts = h.stored[0].float().cpu()
     channels, rows, cols = acts.shape
     top, where = acts.flatten(1).max(1) # of each channel: its maximum and the location
@@ -118,6 +129,7 @@ def watch(
     cut:bool=True, # begin the graph here; False: leave it joined, for several layers
 ): # a list that gets one tensor for each time that `layer` runs
     "Keep each output of `layer`, as a tensor to differentiate with respect to"
+    _check_module(layer)
     kept = []
     def keep(module, inp, out):
         _check_tensor(module, out)

@@ -7,10 +7,12 @@ __all__ = ['edge_kernel', 'show_image', 'play_kernel', 'first_kernels', 'show_ke
 
 # %% ../nbs/05_kernels.ipynb #c002
 import math
+import matplotlib
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from .engine.lookup import nearest
 from .widgets.sliders import Player, play, show_row
 
 # %% ../nbs/05_kernels.ipynb #c025
@@ -18,6 +20,14 @@ def edge_kernel()->Tensor: # (1,3,3,3): one output channel, three input channels
     "The lesson's kernel, which sums to zero: high where bottom or right is brighter"
     k = torch.tensor([[0., -5/3, 1.], [-5/3, -5/3, 1.], [1., 1., 1.]])
     return k.expand(1, 3, 3, 3)/6
+
+# %% ../nbs/05_kernels.ipynb #c008
+def _check_image(t, colours=(1, 3)):
+    right = isinstance(t, Tensor) and t.dim() == 3 and len(t) in colours
+    if right and t.numel(): return
+    got = tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__
+    expected = ' or '.join(f'({n},h,w)' for n in colours)
+    raise ValueError(f'an image here is a tensor {expected}, got {got}')
 
 # %% ../nbs/05_kernels.ipynb #c045
 def show_image(
@@ -28,8 +38,10 @@ def show_image(
     cmap='binary', # for one channel: high is black, as in the lesson
 ): # the axes
     "Draw an image tensor of one or three channels"
-    if t.dim() != 3 or len(t) not in (1, 3):
-        raise ValueError(f'show_image wants (1,h,w) or (3,h,w), got {tuple(t.shape)}')
+    _check_image(t)
+    if cmap not in matplotlib.colormaps:
+        near = nearest(str(cmap), matplotlib.colormaps)
+        raise ValueError(f'no colour map {cmap!r}; the nearest names are {near}')
     if ax is None:
         ax = plt.subplots(figsize=figsize)[1]
     t = t.detach().float().cpu().permute(1, 2, 0)
@@ -44,6 +56,7 @@ def play_kernel(
     nine:Tensor=None, # (3,3), six times the kernel to start with; None: the lesson's
 )->Player:
     "Sliders for the nine numbers of a kernel (over 6), and the image through it"
+    _check_image(image, (3,))
     def grey(t, limit): # zero is grey, high is black
         return .5 - t/max(limit, 1e-6)/2
 
@@ -58,7 +71,9 @@ def play_kernel(
                 f'The kernel adds up to {k.sum().abs():.2f}, so {plain}. '
                 f'Outputs from {seen.min():.2f} to {seen.max():.2f}.')
 
-    nine = 6*edge_kernel()[0, 0] if nine is None else nine
+    nine = 6*edge_kernel()[0, 0] if nine is None else torch.as_tensor(nine)
+    if nine.shape != (3, 3):
+        raise ValueError(f'nine is a (3,3) tensor, got {tuple(nine.shape)}')
     start = {f'k{i}{j}': nine[i, j].item() for i in range(3) for j in range(3)}
     return play(draw, 3, start, **{name: (-3., 3., 1/3) for name in start})
 
@@ -80,6 +95,9 @@ def show_kernels(
     figsize=(4, 4),
 ): # the axes
     "Draw all kernels of one layer as a grid, with one white pixel between them"
+    if w.dim() != 4 or not w.numel() or cols < 1:
+        raise ValueError('expected kernels (n,c,k,k) and one column or more, '
+                         f'got {tuple(w.shape)} and {cols}')
     if w.shape[1] != 3:
         w = w.mean(1, keepdim=True)
     n, c, h, k = w.shape

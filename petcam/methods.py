@@ -189,7 +189,7 @@ def explain_batch(
     return [Explanation(m, *made, k, v, image, note=note)
             for m, k, v, image, note in zip(maps, ks, verdicts, images, notes)]
 
-# %% ../nbs/47b_explain.ipynb #c011
+# %% ../nbs/47b_explain.ipynb #c002
 from dataclasses import replace
 from torch import Tensor, nn
 from .files.images import denormalize
@@ -198,7 +198,7 @@ from .engine.explanation import Explanation
 from .engine.preparation import (class_names_of, images_in, model_of, own_view,
                                        preparation_for)
 
-# %% ../nbs/47b_explain.ipynb #c014
+# %% ../nbs/47b_explain.ipynb #c005
 def _is_batch(images, model): # what the model takes as input, as it is?
     if isinstance(images, (tuple, dict)):
         parts = images.values() if isinstance(images, dict) else images
@@ -210,7 +210,7 @@ def _is_batch(images, model): # what the model takes as input, as it is?
 
 def _views(x): # (b,c,...) -> an image to look at for each, from 0 to 1
     x = x.detach().cpu().float()
-    if x.dim() == 4 and x.shape[1] == 3:
+    if x.dim() == 4 and x.shape[1] == 3 and x.numel():
         for shown in (x, denormalize(x)):
             if -.01 <= shown.min() and shown.max() <= 1.01: return list(shown.clamp(0, 1))
     views = [own_view(o) for o in x]
@@ -223,7 +223,7 @@ def _one_for_each(target, n): # -> n targets
     if len(targets) == n: return targets
     raise ValueError(f'{len(targets)} targets for {n} images: give one, or one for each')
 
-# %% ../nbs/47b_explain.ipynb #c015
+# %% ../nbs/47b_explain.ipynb #c006
 def explain(
     model, # any `nn.Module`, or a learner
     images, # a file, a Pillow image, (3,h,w) from 0 to 1, (h,w,3) uint8; a folder, a list; a batch

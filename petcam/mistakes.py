@@ -8,7 +8,20 @@ __all__ = ['confusion', 'most_confused', 'confusion_figure', 'top_losses']
 # %% ../nbs/12_mistakes.ipynb #c002
 import numpy as np
 from matplotlib.figure import Figure
-from torch import bincount, Tensor
+from torch import as_tensor, bincount, Tensor
+
+# %% ../nbs/12_mistakes.ipynb #c024
+def _class_indices(values, c): # checked
+    values = as_tensor(values)
+    whole = values.dim() == 1 and not values.is_floating_point()
+    if whole and ((0 <= values) & (values < c)).all(): return values
+    raise ValueError(f'expected class indices (n,), whole numbers from 0 to {c - 1}, '
+                     f'got {tuple(values.shape)} {values.dtype}')
+
+def _check_counts(counts, classes):
+    if tuple(counts.shape) == (len(classes), len(classes)): return
+    raise ValueError(f'the counts of {len(classes)} classes are a square of that side, '
+                     f'got {tuple(counts.shape)}')
 
 # %% ../nbs/12_mistakes.ipynb #c009
 def confusion(
@@ -17,6 +30,9 @@ def confusion(
     c:int, # number of classes
 )->Tensor: # (c,c)
     "How often class i (row) was predicted to be j (column)"
+    predicted, true = _class_indices(predicted, c), _class_indices(true, c)
+    if len(predicted) != len(true):
+        raise ValueError(f'{len(predicted)} predictions for {len(true)} classes')
     return bincount(true*c + predicted, minlength=c*c).view(c, c)
 
 def most_confused(
@@ -25,6 +41,7 @@ def most_confused(
     n:int=8, # at most so many
 )->list[tuple[str,str,int]]: # (true class, predicted class, how often)
     "The pairs of classes that are confused most often"
+    _check_counts(counts, classes)
     wrong = counts.clone().fill_diagonal_(0).flatten()
     order = wrong.argsort(descending=True, stable=True)[:n].tolist()
     return [(classes[i//len(classes)], classes[i % len(classes)], int(wrong[i]))
@@ -36,6 +53,7 @@ def confusion_figure(
     classes:list[str],
 )->Figure:
     "The confusion matrix as an image, with the mistakes in red"
+    _check_counts(counts, classes)
     fig = Figure(figsize=(9, 8), layout='constrained')
     ax = fig.subplots()
     ax.imshow(np.where(counts > 0, counts**.5, np.nan), cmap='viridis_r')

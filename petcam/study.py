@@ -125,11 +125,12 @@ def class_quads(
 def is_confident(
     model:nn.Module,
     questions:Questions, # single ones
+    **adapt, # the keywords of `Adapter`
 )->Tensor: # (n,) true or false
     "Does the model give each image's class more than half of the probability?"
     xb, targets, _ = _checked(questions)
     with eval_mode(model), torch.no_grad():
-        y = check_logits(Adapter().run(model, xb)).cpu()
+        y = check_logits(Adapter(**adapt).run(model, xb)).cpu()
     return probabilities(y)[range(len(y)), target_classes(y, targets[:, 0])] > .5
 
 # %% ../nbs/53_study.ipynb #c017
@@ -155,13 +156,14 @@ def all_maps(
     layer, # a module or its name
     questions:Questions,
     bs:int=16,
+    **adapt, # the keywords of `Adapter`
 )->dict: # method -> (n,q,h,w)
     "The maps of every method for every question"
     xb, targets, _ = _checked(questions)
     check_whole(bs=bs)
     by_question = []
     for ks in targets.unbind(1):
-        parts = [maps_of(model, layer, xb[i:i+bs], ks[i:i+bs].tolist())
+        parts = [maps_of(model, layer, xb[i:i+bs], ks[i:i+bs].tolist(), **adapt)
                  for i in range(0, len(xb), bs)]
         by_question.append({o: torch.cat([part[o].cpu() for part in parts]) for o in parts[0]})
     return {o: torch.stack([maps[o] for maps in by_question], 1) for o in by_question[0]}
@@ -188,13 +190,14 @@ def evaluate_maps(
     questions:Questions,
     randomized:nn.Module=None, # the same network with random weights
     seed:int=0, # of the random maps
+    **adapt, # the keywords of `Adapter`
 )->dict: # method -> metric -> (n,q)
     "Every method's scores, question by question, and those of the baselines"
     _checked(questions, masked=True)
-    maps = all_maps(model, layer, questions)
+    maps = all_maps(model, layer, questions, **adapt)
     size = next(iter(maps.values())).shape[2:]
     if randomized:
-        others = all_maps(randomized, name_of(model, layer), questions)
+        others = all_maps(randomized, name_of(model, layer), questions, **adapt)
         maps |= {f'{name}, random weights': m for name, m in others.items()}
     maps |= _baseline_maps(questions, size, seed)
     scores = {name: _scores(m, questions.masks) for name, m in maps.items()}
@@ -208,19 +211,20 @@ def insertion_deletion(
     randomized:nn.Module=None, # the same network with random weights: its Grad-CAM is a baseline
     seed:int=0, # of the random maps
     steps:int=10,
+    **adapt, # the keywords of `Adapter`
 )->dict: # method -> metric -> (n,1)
     "Areas under insertion and deletion of every method and of the baselines"
     _checked(questions, masked=True)
-    maps = all_maps(model, layer, questions)
+    maps = all_maps(model, layer, questions, **adapt)
     maps |= _baseline_maps(questions, next(iter(maps.values())).shape[2:], seed)
     if randomized:
-        others = all_maps(randomized, name_of(model, layer), questions)
+        others = all_maps(randomized, name_of(model, layer), questions, **adapt)
         maps['Grad-CAM, random weights'] = others['Grad-CAM']
     xb, ks = questions.xb, questions.targets[:, 0]
     areas = {}
     for name, m in maps.items():
-        coming = insertion(model, xb, m[:, 0], ks, steps)
-        going = deletion(model, xb, m[:, 0], ks, steps)
+        coming = insertion(model, xb, m[:, 0], ks, steps, **adapt)
+        going = deletion(model, xb, m[:, 0], ks, steps, **adapt)
         areas[name] = dict(insertion=auc(coming)[:, None], deletion=auc(going)[:, None])
     return areas
 
@@ -431,8 +435,9 @@ def _inside(values, is_lossy): # (h,w) -> true on the object
 def _own_mask(path, image): # a file, and the image file that it belongs to -> (h,w) of bools
     inside = _inside(load_mask(path, image), path.suffix.lower() in ('.jpg', '.jpeg'))
     if inside.all() or not inside.any():
-        raise ValueError(f'the mask {path.name} is {"all" if inside.all() else "no"} inside; '
-                         'expected zeros outside, or a trimap of 1, 2 and 3')
+        where = 'inside' if inside.all() else 'outside'
+        raise ValueError(f'its mask {path.name} is {where} everywhere; expected zeros outside and '
+                         'others inside, or a trimap of 1, 2 and 3')
     return torch.from_numpy(inside)
 
 def _seen_mask(mask, whole, box, size): # (h,w) -> (size): the part that the model sees
@@ -526,7 +531,7 @@ def score_folder(
             _add(values, ('single', layer),
                  evaluate_maps(model, layer, q, randomized, seed + i, **adapt))
     if not values: raise ValueError(f'no image could be scored; {left_out[0]}')
-    if n > len(files): left_out.append(f'{n - len(files)} without a mask in {masks}')
+    if n > len(files): left_out.append(f'{n - len(files)} without a mask')
     if left_out: warnings.warn(f'left out: {"; ".join(left_out[:5])}')
     rows = [Row(*key, *score(torch.tensor(v))) for key, v in values.items()]
     energy = torch.tensor(values['single', layers[0], 'Grad-CAM', 'energy'])[:, 0]

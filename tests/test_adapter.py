@@ -212,7 +212,7 @@ def test_a_dead_relu_is_said_and_is_no_finding():
     quiet(grad_cam, m, '0', x, 1); quiet(class_maps, m, ['0', '1'], x)
     m[0].bias.data -= 100
     for call in (lambda: grad_cam(m, '0', x, 1), lambda: class_maps(m, ['0'], x), lambda: explain_batch(m, '0', x, 1)):
-        with pytest.warns(ZeroGradient, match="zero everywhere at layer '0'.*a ReLU behind it is dead"): out = call()
+        with pytest.warns(ZeroGradient, match="zero everywhere at layer '0'.*such as a dead ReLU"): out = call()
     assert all('says nothing about the image' in o.note and 'No positive evidence' not in o.words for o in out)
     m[0].bias.data += 100
     x[1] = 0; m[0].bias.data.fill_(-.01)                                             # dead for one image of the two

@@ -163,13 +163,14 @@ def test_what_could_not_be_read_again_is_not_written(learn):
 # ---------- fits ----------
 
 @pytest.mark.parametrize('change', [
-    lambda o: o.pop('state'), lambda o: o.update(param_groups='x'), lambda o: o['param_groups'].pop(), lambda o: o['param_groups'][0].update(lr=math.nan),
+    None,    lambda o: o.pop('state'), lambda o: o.update(param_groups='x'), lambda o: o.update(param_groups=torch.ones(3)), lambda o: o['param_groups'][0].update(betas=torch.ones(2)), lambda o: o['param_groups'].pop(), lambda o: o['param_groups'][0].update(lr=math.nan),
     lambda o: o['param_groups'][0].pop('betas'), lambda o: o['state'].update({99: o['state'][0]}), lambda o: o['state'][0].pop('step'), lambda o: o['state'][0].update(exp_avg=torch.ones(9)),
     lambda o: o['state'][0].update(exp_avg_sq=torch.ones(4, 3, 3, 3).to_sparse()), lambda o: o['state'][0].update(exp_avg=torch.full((4, 3, 3, 3), math.inf)), lambda o: o.update(state=[1])])
 @pytest.mark.filterwarnings('ignore')
 def test_an_optimiser_that_does_not_fit_leaves_the_model_too(learn, change):
     state = torch.load(learn.save('x'), weights_only=True)
-    change(state['opt'])
+    if change: change(state['opt'])
+    else: state['opt'] = torch.ones(3)
     state['model'] = {k: v + 1 for k, v in state['model'].items()}
     torch.save(state, learn.path('x'))
     before = facts(learn)

@@ -391,6 +391,26 @@ def test_in_a_browser_the_map_on_show_is_the_right_one(page, images):
         assert describe(shown).split('. ')[0] in got['said'] and all(o in got['said'] for o in (NAMES[k], store.layers[l], methods[j]))
     assert not page.failed and len([o for o in page.asked if not o.startswith('data:')]) == 1
 
+def test_in_a_browser_the_map_lies_where_the_model_has_looked(page, tmp_path):
+    y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 80), indexing='ij')
+    images = torch.stack([x, y, 1 - x*y]) # smooth, for JPEG
+    how = dict(size=48, class_names=NAMES, activation='sigmoid', layers=['6']) # of 64 x 80 the 64 x 64 in the middle
+    path, e = explorer_html(small(), images, tmp_path/'x.html', **how), CamExplorer(small(), images, **how)
+    box = [round(o) for o in e.store.box(0)]
+    assert np.abs(np.subtract(box, (8, 0, 72, 64))).max() <= 1
+    view = page.context.browser.new_page()
+    view.goto(path.as_uri()); view.wait_for_selector('.px-list li')
+    pixels = lambda name: np.array(view.evaluate('name => { const c = document.querySelector(name); return [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; }', name)).reshape(64, 80, 4)[..., :3]
+    whole, over, squares = map(pixels, ('.px-image', '.px-over', '.px-squares'))
+    ours = e.pixels()
+    inside = np.zeros((64, 80), bool)
+    inside[box[1]:box[3], box[0]:box[2]] = True
+    for drawn, at in ((whole, 0), (squares, 86), (over, 172)):
+        off = np.abs(drawn - ours[:, at:at + 80].astype(int)).max(2) # the page's image is a JPEG, and its maps have 256 levels
+        assert np.median(off[inside]) <= 6 and np.ptp(drawn[~inside], axis=1).max() <= 1
+    assert view.inner_text('.px-words') == e.words() and '%' in view.inner_text('.px-list')
+    view.close()
+
 def test_in_a_browser_the_keyboard_is_enough(page):
     page.evaluate("document.querySelector('.px').petcam.show(0, 0, 2)")
     image = lambda: page.evaluate("document.querySelector('.px-squares').toDataURL()")

@@ -2,7 +2,6 @@
 import pytest, torch
 from torch import nn
 from torchvision.models import resnet34
-from petcam.engine.modes import eval_mode
 from petcam.hooks import hook_output, watch
 
 
@@ -70,12 +69,16 @@ def test_hook_on_a_tuple_names_what_it_got():
     with pytest.raises(TypeError, match='LSTM gives a tuple'), watch(m): m(torch.zeros(2, 1, 3))
     assert hooks(m) == 0
 
-def test_eval_mode_restores_each_mode_and_the_random_state():
-    m = tiny().train()
-    m[1].eval()
-    modes, state = [o.training for o in m.modules()], torch.get_rng_state()
-    with pytest.raises(KeyError), eval_mode(m):
-        assert not any(o.training for o in m.modules())
-        torch.rand(3)
-        raise KeyError
-    assert [o.training for o in m.modules()] == modes and torch.equal(torch.get_rng_state(), state)
+
+@pytest.mark.parametrize('layer', [None, 'layer4', 3])
+def test_a_hook_needs_a_module(layer):
+    with pytest.raises(TypeError, match='a hook goes on a module, got'), watch(layer): pass
+    with pytest.raises(TypeError, match='a hook goes on a module, got'): hook_output(layer)
+
+def test_a_hook_that_nobody_holds_is_gone(x):
+    m = tiny()
+    h = hook_output(m[0])                         # without a `with`, as with fastai
+    m(x)
+    assert h.stored.shape == (2, 4, 7, 9) and hooks(m) == 1
+    del h
+    assert hooks(m) == 0

@@ -121,7 +121,7 @@ def _why_zero(model, name, raw, y, x, adapter): # `raw`: the gradient before it 
     if _saturated(y):
         return ('the scores are probabilities of exactly 0 and 1, behind a saturated softmax or '
                 'sigmoid: ask for the logits before it')
-    return ('a ReLU behind it is dead, or the target depends on no number there: '
+    return ('nothing behind it lets the gradient through, such as a dead ReLU or weights of zero: '
             'take a later layer or another target')
 
 def _zero_note(model, name, raw, y, x, adapter):

@@ -18,7 +18,7 @@ from .modes import eval_mode, this_thread_only
 
 # %% ../../nbs/42d_forms.ipynb #c035
 def map_tensor(out):
-    "Of a layer's output, the first tensor that can be a map: float, and of three dimensions or more"
+    "Of a layer's output, the first tensor that can be a map: float, of three dimensions or more"
     if isinstance(out, Tensor): return out if out.is_floating_point() and out.dim() > 2 else None
     several = out.values() if isinstance(out, Mapping) else out
     if not isinstance(out, (tuple, list, Mapping)): return None
@@ -34,7 +34,8 @@ class Form(NamedTuple):
     name: str # what `reshape=` says for it
     layout: Callable # a tensor -> (b,c,...)
 
-    def __call__(self, out): return self.layout(map_tensor(out))
+    def __call__(self, out):
+        return self.layout(map_tensor(out))
 
 CHANNELS_FIRST = Form('channels first', lambda o: o)
 CHANNELS_LAST = Form('channels last', lambda o: o.movedim(-1, 1))
@@ -66,6 +67,9 @@ def _is_map(form, out, b): # does the form give (b,c,...) with several locations
     is_map = isinstance(maps, Tensor) and maps.dim() > 2 and len(maps) == b
     return is_map and prod(maps.shape[2:]) > 1
 
+def _is_pooled(o): # (b,c,1,1), or (b,1,1,c)
+    return o.dim() > 3 and (prod(o.shape[2:]) == 1 or prod(o.shape[1:-1]) == 1)
+
 def _possible(
     out, # a layer's output
     b:int, # how many images there are
@@ -75,7 +79,7 @@ def _possible(
 )->list[Form]:
     "The forms that the output can have, by its number of dimensions"
     o = map_tensor(out)
-    if o is None: return []
+    if o is None or _is_pooled(o): return []
     forms = []
     if o.dim() == 3 and len(o) == b:
         forms += [tokens(*grid) for grid in _grids(o.shape[1], sides, seen)]
@@ -174,7 +178,7 @@ def _answers_place(D): # does a location of the output answer to the same one of
     return surely and strong and not _answers_elsewhere(D)
 
 def _answers_everywhere(D): # each location to all of the image, and each channel too
-    return D.flatten(1).sum(1).abs().sum() < .5 and not _answers_elsewhere(D)
+    return D.flatten(1).sum(1).abs().sum() < 1.2 and not _answers_elsewhere(D)
 
 # %% ../../nbs/42d_forms.ipynb #c048
 def hear_layers(
@@ -184,7 +188,7 @@ def hear_layers(
     hear, # a function of name and output; what it returns, if anything, is handed on in its place
     grad:bool=False, # with a computation graph
 ): # what the model outputs
-    "Run the model, and call hear(name, output) for each layer that runs"
+    "Run the model, and call hear(name, output) for each layer that runs; its own name is ''"
     def hook(name):
         return this_thread_only(lambda m, inp, out: hear(name, out))
 
@@ -193,7 +197,7 @@ def hear_layers(
 
     with eval_mode(model), torch.set_grad_enabled(grad), ExitStack() as hooks:
         for name, m in model.named_modules():
-            if name and not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
+            if not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
                 hooks.enter_context(m.register_forward_hook(hook(name)))
         return adapter.run(model, each_tensor(copied, x))
 
@@ -271,5 +275,7 @@ def forms_of(
     forms = {o: form for o, form in known.items() if form is not None}
     doubtful = known.keys() - forms
     layers = probe(model, x, adapter, doubtful)[0] if doubtful else {}
-    reasons = {o: layers[o].reason for o in outputs if o in doubtful and not layers[o].form}
-    return forms | {o: layers[o].form for o in doubtful - reasons.keys()}, reasons
+    unheard = Layer(None, (), reason='is no module of this model')
+    judged = {o: layers.get(o, unheard) for o in doubtful}
+    forms |= {o: layer.form for o, layer in judged.items() if layer.form}
+    return forms, {o: layer.reason for o, layer in judged.items() if not layer.form}

@@ -79,7 +79,7 @@ def _layers(model, x, adapter): # name -> MapShape
     _check_model(model)
     found, runs = probe(model, x, adapter)
     chosen = {name: layer for name, layer in found.items()
-              if layer.form and (runs[name] == 1 or adapter.call is not None)}
+              if name and layer.form and (runs[name] == 1 or adapter.call is not None)}
     unused = _unused(model, x, adapter, chosen) if any(o.rest for o in chosen.values()) else ()
 
     def note(name):
@@ -125,8 +125,8 @@ def _unused(model, x, adapter, layers): # names of those whose locations have no
     def keep(name, out):
         t = map_tensor(out)
         if name not in layers or not t.requires_grad: return None
-        kept[name] = t
-        return with_tensor(out, t.clone()) # a later layer may overwrite it
+        kept[name] = t.clone() # as it leaves the layer, which may use it in another way as well
+        return with_tensor(out, kept[name].clone()) # a later layer may overwrite it
 
     with torch.inference_mode(False):
         y = hear_layers(model, each_tensor(lambda t: t[:1], x), adapter, keep, grad=True)
@@ -151,7 +151,7 @@ def _clear_last(model, x, adapter): # its name; None: in doubt
     shapes, sides = {}, image_of(x).shape[2:]
 
     def note(name, out):
-        shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
+        if name: shapes.setdefault(name, []).append(getattr(out, 'shape', ()))
 
     hear_layers(model, x, adapter, note)
     if any(len(shape) not in (2, len(sides) + 2) for s in shapes.values() for shape in s):

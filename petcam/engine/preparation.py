@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Recipe', 'model_of', 'class_names_of', 'own_view', 'Preparation', 'preparation_for']
 
-# %% ../../nbs/47a_preparation.ipynb #c002
+# %% ../../nbs/47a_preparation.ipynb #c028
 import math, warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, list_images, pil_image
 
-# %% ../../nbs/47a_preparation.ipynb #c004
+# %% ../../nbs/47a_preparation.ipynb #c030
 def _numbers(values, name): # one or several -> a tuple
     values = (values,) if isinstance(values, (int, float)) else tuple(map(float, values))
     lowest = 0 if name == 'std' else -math.inf
@@ -59,7 +59,7 @@ class Recipe:
         else: new = [round(o/min(ratios)) for o in old]
         return TF.resize(image, new, InterpolationMode(self.interpolation))
 
-# %% ../../nbs/47a_preparation.ipynb #c008
+# %% ../../nbs/47a_preparation.ipynb #c034
 def model_of(learn)->nn.Module:
     "The model of a learner; a model stands for itself"
     model = learn if isinstance(learn, nn.Module) else getattr(learn, 'model', None)
@@ -108,7 +108,7 @@ def _recipe_for(model, mean, std, size):
     if std is not None: known['std'] = _numbers(std, 'std')
     return Recipe(**known)
 
-# %% ../../nbs/47a_preparation.ipynb #c012
+# %% ../../nbs/47a_preparation.ipynb #c038
 def _as_batch(out): # what a transform has output -> (1,c,h,w)
     if isinstance(out, Mapping): out = out['pixel_values']
     if isinstance(out, (list, tuple)) and len(out) == 1: out = out[0]
@@ -137,7 +137,7 @@ def _one_s_own(transform): # a function: a Pillow image or (3,h,w) -> (1,c,h,w)
                              f'a tensor (3,h,w) from 0 to 1 ({reasons[1]})') from of_pillow
     return prepare
 
-# %% ../../nbs/47a_preparation.ipynb #c015
+# %% ../../nbs/47a_preparation.ipynb #c041
 @dataclass(frozen=True)
 class _Measured:
     "What a transform makes of images of one size"
@@ -146,8 +146,8 @@ class _Measured:
     inside:tuple # top, bottom, left, right of the image in the input, in the input's pixels
     box:tuple # left, top, right, bottom of the input in the image, from 0 to 1
 
-def _ramp(values): # (h,w) from 0 to 1 -> a grey image
-    return _pillow(values.expand(3, -1, -1))
+def _ramp(values): # (h,w) from 0 to 1 -> a grey image, each channel a third of a level apart,
+    return _pillow(values + torch.tensor([-1, 0, 1]).view(3, 1, 1)/765) # for finer means
 
 def _span(flags): # the first and the last that is true, if there is none between that is not
     at = flags.nonzero()[:, 0]
@@ -182,13 +182,13 @@ def _measure(transform, w, h): # -> _Measured; None: the input is no upright box
     part = (..., slice(*rows), slice(*columns))
     if not seen[part].all(): return None
     low, high = (o[part].flatten(1).median(1).values[:, None, None] for o in (black, white))
-    x, y = (((o - low)/(high - low))[part].mean(0) for o in (across, down))
+    x, y = (((o - black)/(white - black))[part].mean(0) for o in (across, down))
     sides = _edges(x, seen.shape[1], columns[0], w), _edges(y.T, seen.shape[0], rows[0], h)
     if None in sides: return None
     (left, right), (top, bottom) = sides
     return _Measured(low, high, rows + columns, (left, top, right, bottom))
 
-# %% ../../nbs/47a_preparation.ipynb #c018
+# %% ../../nbs/47a_preparation.ipynb #c044
 def own_view(
     x:Tensor, # (c,...), one item of what a model takes as input
     low=None, high=None, # what black and white become; None: its lowest and highest value do
@@ -196,11 +196,12 @@ def own_view(
     "An input of a model as an image to look at"
     x = x.detach().cpu().double()
     if low is None: low, high = x.amin(), x.amax()
-    x = ((x - low)/(high - low).clamp(min=1e-12)).clamp(0, 1).float()
+    span = torch.where(high == low, 1., high - low)
+    x = ((x - low)/span).clamp(0, 1).float()
     return x if len(x) == 3 else x.mean(0).expand(3, *x.shape[1:])
 
 def _shrunk(grey, box): # Pillow image -> (16*16,), its mean taken away
-    small = grey.resize((16, 16), Image.Resampling.BOX, box)
+    small = grey.resize((16, 16), Image.Resampling.BILINEAR, box)
     values = torch.from_numpy(np.array(small)).double().flatten()
     return values - values.mean()
 
@@ -252,7 +253,8 @@ class Preparation:
             warnings.warn('it cannot be told which part of an image this transform keeps (is it '
                           "random, or does it warp?): maps are drawn on the model's own input",
                           stacklevel=3)
-            return x.to(self.like), own_view(x[0]), None
+            colours = (measured.low, measured.high) if measured else ()
+            return x.to(self.like), own_view(x[0], *colours), None
         whole = _at_most(opened, _SHOWN)
         return x.to(self.like), whole, _in_pixels(measured.box, whole)
 
@@ -278,7 +280,7 @@ def _in_pixels(box, image): # from 0 to 1 -> pixels; None: all of the image
     is_all = max(abs(left), abs(top), abs(right - w), abs(bottom - h)) < .5
     return None if is_all else (left, top, right, bottom)
 
-# %% ../../nbs/47a_preparation.ipynb #c020
+# %% ../../nbs/47a_preparation.ipynb #c046
 def preparation_for(
     learn, # a model, or a learner
     transform=None, # one's own: an image -> a tensor (c,h,w)
@@ -302,7 +304,7 @@ def preparation_for(
     recipe = _recipe_for(model, **numbers)
     return Preparation(recipe, like, limit=None if recipe.size else _MOST)
 
-# %% ../../nbs/47a_preparation.ipynb #c025
+# %% ../../nbs/47a_preparation.ipynb #c051
 def images_in(
     images, # one image of any kind, several of them, or a folder
 )->tuple: # a list, and whether they are several

@@ -17,22 +17,19 @@ import torch
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.Image import Transpose
 from torch import Tensor
+from ..engine.names import clean_name
 
 # %% ../../nbs/20_images.ipynb #k001
 class BadImage(ValueError):
     "An image, or a file that should be one, cannot be read"
 
 # %% ../../nbs/20_images.ipynb #k002
-def shown(name)->str:
-    "A name from outside, safe to print: no control characters, no bytes that are no text"
-    return ''.join(c if c.isprintable() else '?' for c in str(name))
-
 def _reason(e): # what went wrong, in one line
     if isinstance(e, UnidentifiedImageError): return 'its content is of no known kind'
     if isinstance(e, Image.DecompressionBombError): # as below, but by Pillow, and of all programs
         return f'{str(e).split(",")[0]}, twice PIL.Image.MAX_IMAGE_PIXELS'
     said = getattr(e, 'strerror', None) or str(e).strip().split('\n')[0]
-    return shown(said) or type(e).__name__
+    return clean_name(said) or type(e).__name__
 
 @contextmanager
 def _reading(name):
@@ -40,7 +37,7 @@ def _reading(name):
     try:
         yield
     except Exception as e: # a decoder that is fed damaged bytes may raise anything
-        raise BadImage(f"{shown(name)} is not an image that can be read ({_reason(e)})") from None
+        raise BadImage(f"{clean_name(name)} is not an image that can be read ({_reason(e)})") from None
 
 # %% ../../nbs/20_images.ipynb #k004
 MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; 1.5 GB while it is read
@@ -51,15 +48,15 @@ def _open(path):
     if not stat.S_ISREG(found.st_mode): raise ValueError('it is not a regular file')
     if not found.st_size: raise ValueError('it is empty')
     image = Image.open(path)
-    # a page of EPS is a program, and Pillow would start another program to run it
-    if image.format == 'EPS': raise ValueError('EPS is not read; save it as PNG')
     # (MPO: a photograph with its thumbnails; PSD: an image with its layers)
     if image.format not in ('MPO', 'PSD') and getattr(image, 'is_animated', False):
-        warnings.warn(f'{shown(path)} holds several images; the first one is used')
+        warnings.warn(f'{clean_name(path)} holds several images; the first one is used')
     return image
 
-def _check_size(image, max_pixels):
+def _check(image, max_pixels): # before it is decoded
     w, h = image.size
+    # a page of EPS is a program, and Pillow would start another program to run it
+    if image.format == 'EPS': raise ValueError('EPS is not read; save it as PNG')
     if not w*h: raise ValueError(f'{w} x {h}: there are no pixels')
     if max_pixels and w*h > max_pixels:
         raise ValueError(f'{w} x {h} pixels are more than max_pixels={max_pixels}')
@@ -135,12 +132,13 @@ def _colours(image): # -> mode RGB, or F for grey with more than 8 bits
 
 # %% ../../nbs/20_images.ipynb #k010
 def _alike(image, at_least, max_pixels): # -> upright, mode RGB or F
-    _check_size(image, max_pixels)
+    _check(image, max_pixels)
     image.load()
-    _check_size(image, max_pixels) # an icon holds other sizes than it says
+    _check(image, max_pixels) # an icon holds other sizes than it says
     number, image = orientation(image), _colours(image)
-    factors = (k for k in (8, 4, 2) if at_least and min(image.size) >= k*at_least)
-    return turned(image.reduce(next(factors, 1)), number)
+    factor = next((k for k in (8, 4, 2) if at_least and min(image.size) >= k*at_least), 1)
+    if factor > 1: image = image.reduce(factor)
+    return turned(image, number)
 
 def _decode(path, at_least, max_pixels): # -> upright, mode RGB or F
     with _open(path) as image:
@@ -211,14 +209,14 @@ def as_tensor(
         with _reading(getattr(image, 'filename', '') or name):
             return _tensor_of(_alike(image, at_least, max_pixels))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (4,):
-        return as_tensor(Image.fromarray(image)) # with alpha
+        return as_tensor(Image.fromarray(image), at_least, max_pixels, name) # it has alpha
     if isinstance(image, (Tensor, np.ndarray)): return _from_numbers(image, name)
     kind = f'a {type(image).__name__}'
     if isinstance(image, (tuple, list)): kind += f' of {len(image)}'
     raise ValueError(f'{name} is {kind}; {_EXPECTED}')
 
 # %% ../../nbs/20_images.ipynb #k019
-def turn_over(
+def turn_for(
     image:str|Path, # a file
     size, # (width, height) of a mask, or of what boxes were drawn on
 )->int: # as EXIF counts
@@ -235,12 +233,12 @@ def load_mask(
 )->np.ndarray: # (h,w), the values as they are stored
     "Read a mask or a trimap, turned as its image is; `BadImage` if it cannot be read"
     with _reading(path), _open(path) as mask:
-        _check_size(mask, MAX_PIXELS)
+        _check(mask, MAX_PIXELS)
         mask.load()
         number = orientation(mask)
         if mask.mode in _HAS_ALPHA: mask = _laid_on('black', mask)
         if len(mask.getbands()) > 1: mask = Image.fromarray(np.asarray(mask).max(2))
-    if number == 1 and image is not None: number = turn_over(image, mask.size)
+    if number == 1 and image is not None: number = turn_for(image, mask.size)
     return np.asarray(turned(mask, number))
 
 # %% ../../nbs/20_images.ipynb #c010
@@ -267,7 +265,7 @@ def _why_broken(path, size, changed): # looked at again when size or time are ot
 # %% ../../nbs/20_images.ipynb #c012
 def list_images(folder:str|Path)->tuple[list[Path],list[Path]]: # images, files that are broken
     "The images directly in `folder`, sorted by name; what is not called an image is passed over"
-    if not Path(folder).is_dir(): raise FileNotFoundError(f'{shown(folder)} is not a folder')
+    if not Path(folder).is_dir(): raise FileNotFoundError(f'{clean_name(folder)} is not a folder')
     files = [f for f in Path(folder).iterdir()
              if f.suffix.lower() in SUFFIXES and not f.name.startswith('.')]
     files.sort(key=lambda f: f.name)

@@ -10,7 +10,8 @@ import os, re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
-from .images import BadImage, list_images, shown, turn_over, why_broken
+from .images import BadImage, list_images, turn_for, why_broken
+from ..engine.names import clean_name
 from .storage import cache_dir, find_folder
 
 # %% ../../nbs/23_pets.ipynb #c005
@@ -43,18 +44,18 @@ class Pets:
 
     def __str__(self):
         where = str(self.images).replace(str(Path.home()), '~', 1)
-        return f"{len(self.files)} {self.kind} pets in {shown(where)} ({self.why})"
+        return f"{len(self.files)} {self.kind} pets in {clean_name(where)} ({self.why})"
 
 # %% ../../nbs/23_pets.ipynb #c005a
 def _some(broken): # the first of the broken files, each with its reason
-    return ', '.join(f'{shown(f.name)} ({why_broken(f)})' for f in broken[:5])
+    return ', '.join(f'{clean_name(f.name)} ({why_broken(f)})' for f in broken[:5])
 
 def open_pets(images:Path, why:str)->Pets: # `why`: how the folder was found
     "The pets in the folder `images`, each file looked at once"
     kind = 'toy' if (images.parent/'toypets.json').exists() else 'real'
     pets = Pets(images, kind, why, *list_images(images))
     if not pets.files:
-        raise BadImage(f"none of the {len(pets.broken)} images in {shown(images)} can be read: "
+        raise BadImage(f"none of the {len(pets.broken)} images in {clean_name(images)} can be read: "
                        f"{_some(pets.broken)}")
     return pets
 
@@ -105,7 +106,7 @@ def labelled(files:list[Path], pattern=LABEL)->tuple[list[Path],list[str]]:
             named.append(f)
             labels.append(found[1])
         else:
-            others.append(shown(Path(f).name))
+            others.append(clean_name(Path(f).name))
     if others:
         print(f"passed over {len(others)} with no label in the name "
               f"(expected one like `pug_12.jpg`): {', '.join(others[:5])}")
@@ -123,8 +124,8 @@ def load_box(
                                     for k in ('xmin', 'ymin', 'xmax', 'ymax'))
         w, h = (float(root.find(f'./size/{k}').text) for k in ('width', 'height'))
     except Exception as e:
-        raise ValueError(f"{shown(path)} is not a box in PASCAL VOC's format ({e})") from None
-    number = turn_over(image, (w, h)) if image is not None else 1
+        raise ValueError(f"{clean_name(path)} is not a box in PASCAL VOC's format ({e})") from None
+    number = turn_for(image, (w, h)) if image is not None else 1
     left, top = left - 1, top - 1
     if number in (2, 3, 7, 8): left, right = w - right, w - left
     if number in (3, 4, 6, 7): top, bottom = h - bottom, h - top

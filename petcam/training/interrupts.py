@@ -130,7 +130,7 @@ def safe_contextmanager(
 
 @safe_contextmanager
 def same_state(
-    gpus=(), # whose random states are meant too
+    gpus=None, # whose random states are meant too; None: of all, as for `fork_rng`
 ):
     "Random state and grad mode are afterwards as before, also where a `no_grad` was interrupted"
     with torch.random.fork_rng(gpus), torch.set_grad_enabled(torch.is_grad_enabled()):

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 from ..files.images import BadImage, normalize
+from .interrupts import same_state
 
 # %% ../../nbs/35_loading.ipynb #c005
 def check_whole(at_least=1, at_most=math.inf, /, **values):
@@ -38,7 +39,7 @@ class _Seeded(Dataset):
 
     def __getitem__(self, position_and_seed): # -> image, class index, what went wrong
         i, seed = position_and_seed
-        with torch.random.fork_rng(devices=[]):
+        with same_state():
             torch.default_generator.manual_seed(seed)
             try:
                 return *self.ds[i], ''

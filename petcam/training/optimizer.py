@@ -75,12 +75,21 @@ def train_step(
     return loss.item()
 
 # %% ../../nbs/39_optimizer.ipynb #c004
-def _rates(lr, betas, weight_decay, **others): # what we take over of a group of parameters
-    check_number(lr, 'lr')
+def _is_state(saved): # has it the form of an optimiser's state?
+    if not isinstance(saved, dict) or not isinstance(saved.get('state'), dict): return False
+    groups = saved.get('param_groups')
+    return isinstance(groups, list) and all(
+        isinstance(group, dict) and isinstance(group.get('params'), list) for group in groups)
+
+def _rates(group, name, source): # what we take over of a group of parameters
+    lr, betas, wd = (group.get(k) for k in ('lr', 'betas', 'weight_decay'))
+    if not isinstance(betas, (list, tuple)) or len(betas) != 2:
+        raise ValueError(f'{source}: {name}.betas is {betas!r}; expected two numbers')
     for beta in betas:
-        check_number(beta, 'beta', 0, ALMOST_1)
-    check_number(weight_decay, 'weight_decay')
-    return dict(lr=lr, betas=tuple(betas), weight_decay=weight_decay)
+        check_number(beta, f'{source}: a beta in {name}', 0, ALMOST_1)
+    check_number(lr, f'{source}: {name}.lr')
+    check_number(wd, f'{source}: {name}.weight_decay')
+    return dict(lr=lr, betas=tuple(betas), weight_decay=wd)
 
 def _check_moments(moments, shape, name, source): # those of one parameter
     if not isinstance(moments, dict) or moments.keys() != {'step', 'exp_avg', 'exp_avg_sq'}:
@@ -99,20 +108,19 @@ def matching_state(
 )->dict: # for `opt.load_state_dict`
     "The state of another optimiser, if it is of the same parameters in the same groups"
     ours = opt.state_dict()['param_groups']
-    try:
-        sizes = [len(group['params']) for group in saved['param_groups']]
-        rates = [_rates(**group) for group in saved['param_groups']]
-        states = dict(saved['state'])
-    except (KeyError, TypeError, ValueError):
+    if not _is_state(saved):
         raise ValueError(f"{source}: 'opt' is not the state of an optimiser; "
-                         'expected that of an AdamW') from None
+                         'expected that of an AdamW')
+    sizes = [len(group['params']) for group in saved['param_groups']]
     expected = [len(group['params']) for group in ours]
     if sizes != expected:
         raise ValueError(f"{source}: the optimiser's groups have {sizes} parameters, and not "
                          f'{expected}; expected the same model and the same `decay_all`')
     params = [p for group in opt.param_groups for p in group['params']]
-    for i, moments in states.items():
+    for i, moments in saved['state'].items():
         name = f'opt.state.{i}'
         if i not in range(len(params)): raise ValueError(f'{source}: there is no place for {name}')
         _check_moments(moments, params[i].shape, name, source)
-    return dict(state=states, param_groups=[group | own for group, own in zip(ours, rates)])
+    groups = [group | _rates(theirs, f'opt.param_groups.{i}', source)
+              for i, (group, theirs) in enumerate(zip(ours, saved['param_groups']))]
+    return dict(state=saved['state'], param_groups=groups)

@@ -247,8 +247,8 @@ class CamExplorer(W.VBox):
         return panels(image, self.map, self.alpha, self.signed, self._limit(), box)
 
     def save(self, path)->Path:
-        "Write what is on show as an image file, with a caption, in the size of the image"
-        data = image_bytes(self._still(most=10**6), image_format(path))
+        "Write what is on show as an image file, with a caption"
+        data = image_bytes(self._still(most=640), image_format(path))
         return atomic_write(path, lambda aside: Path(aside).write_bytes(data))
 
     def add(self, image, title:str=None):

@@ -32,6 +32,9 @@ def show_row(
     "Images side by side, brought to one height"
     arrays = [_for_imshow(o) for o in images]
     titles = titles or [''] * len(arrays)
+    if len(titles) != len(arrays):
+        raise ValueError(f'{len(titles)} titles for {len(arrays)} images')
+    if not 0 < height < 100: raise ValueError(f'height is {height}; expected inches, above 0')
     widths = [height*a.shape[1]/a.shape[0] for a in arrays]
     gap, top = .06, .28 if any(titles) else .04 # inches: between two images, above them
     wide, high = sum(widths) + gap*(len(widths) + 1), height + top + .04
@@ -220,6 +223,7 @@ def _listed(values): # a dict in words
 
 # %% ../../nbs/24_sliders.ipynb #c050
 def _arranged(sliders, columns): # -> a grid of them
+    if columns < 1: raise ValueError(f'columns is {columns}; expected 1 or more')
     label = .62*max(map(len, sliders), default=0) + .5 # em, about
     wide = round(label + (12 if columns > 1 else 20), 1)
     for o in sliders.values():

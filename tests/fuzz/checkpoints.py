@@ -222,9 +222,10 @@ def trial(n, seed=0):
             elif kind == 'another kind': how, content = of_another_kind(rng, world.net)
             else:
                 how, state = in_contents(world.state, rng)
-                write = rng.choice([write_tensors, torch.save])
-                write(state, world.folder/'made.pth')
-                content = (world.folder/'made.pth').read_bytes()
+                made, write = world.folder/'made.pth', rng.choice([write_tensors, torch.save])
+                try: write(state, made)
+                except ValueError: torch.save(state, made) # we would not write it; another program may
+                content = made.read_bytes()
             for door, open_ in DOORS.items():
                 path = world.folder/'models'/'damaged.pth'
                 path.write_bytes(content)
