@@ -194,7 +194,7 @@ def explain_batch(
 from dataclasses import replace
 from torch import Tensor, nn
 from .files.images import denormalize
-from .engine.adapter import Adapter, image_of
+from .engine.adapter import Adapter
 from .engine.explanation import Explanation
 from .engine.preparation import (class_names_of, images_in, model_of, own_view,
                                        preparation_for)
