@@ -95,7 +95,8 @@ def _like_image(h, w, sides, slack): # has (h,w) the image's proportions, or is 
     height, width = sides[-2:]
     return h == w or abs(h - w*height/width) <= slack
 
-def is_clear(shape, sides): # is it (b,c,h,w) by its shape alone?
+def is_clear(shape, sides):
+    "Is an output (b,c,h,w) by its shape alone?"
     if len(sides) < 2 or len(shape) != len(sides) + 2: return False
     before, h, w = shape[-3:]
     channels_last = _like_image(before, h, sides, slack=1)
