@@ -100,9 +100,8 @@ def is_clear(shape, sides):
     if len(sides) < 2 or len(shape) != len(sides) + 2: return False
     before, h, w = shape[-3:]
     channels_last = _like_image(before, h, sides, slack=1)
-    attention = h == w and before <= 64
-    several = h*w > 1
-    return several and _like_image(h, w, sides, slack=2) and not channels_last and not attention
+    heads = before <= 64 # (b,heads,n,n), or (b,heads,n,c)
+    return h*w > 1 and _like_image(h, w, sides, slack=2) and not channels_last and not heads
 
 def _patch_grid(model, sides): # of the convolution that cuts the image into patches; None: no such
     kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d
@@ -119,6 +118,7 @@ def _evident(out, b, sides, grid, reshape): # the form that needs no probe; None
         return given[0] if given else None
     if len(o) != b: return None
     if is_clear(o.shape, sides): return CHANNELS_FIRST
+    if is_clear(o.movedim(-1, 1).shape, sides): return CHANNELS_LAST
     if not grid or o.dim() != 3: return None
     fits = [0 <= n - prod(grid) <= 16 for n in o.shape[1:]] # as tokens, as channels
     return tokens(*grid) if fits == [True, False] else None
