@@ -176,9 +176,9 @@ def _least(response): # of the correlations
     return min(r for r, _ in response.sides)
 
 def _answers_elsewhere(response): # the channels agree on other places
-    all_agree = response.channels**.5
-    return any(sigma < -.5*all_agree or sigma > .7*all_agree and r < .25
-               for r, sigma in response.sides)
+    agreed = [(r, sigma/response.channels**.5) for r, sigma in response.sides]
+    shuffled = max(r for r, _ in agreed) < .5 and any(r < .25 and o > .7 for r, o in agreed)
+    return shuffled or any(o < -.5 for _, o in agreed)
 
 def _answers_place(response): # does a location answer to the same one of the image?
     least, most = _least(response), max(r for r, _ in response.sides)
