@@ -127,7 +127,7 @@ def is_local(r): # is it a map? True, False, or None: no place at all
     if not found: return False
     if all(sigma > 3 for _, sigma in found) and min(c for c, _ in found) > .3*max(c for c, _ in found): return True
     low, high = min(sigma for _, sigma in found), max(sigma for _, sigma in found)
-    return False if low < -3 or high > 4 and low < 1.5 else None # one side only is a table; in between nothing is certain
+    return False if low < -4 or high > 5 and low < 1 else None # one side only is a table; in between nothing is certain
 
 def oracle(model, x): # name -> reading -> True, False or None; of the layers that run once
     total, runs = {}, {}

@@ -316,3 +316,15 @@ def test_a_shape_of_the_list_is_a_tuple_and_keeps_what_it_says():
     shape = layers_of(Recurrent(), torch.randn(1, 3, 32, 32), call=1)['block']
     again = pickle.loads(pickle.dumps(shape))
     assert again == shape == (8, 8, 8) and again.note == shape.note and again.form == shape.form and isinstance(shape, tuple)
+
+@pytest.mark.parametrize('heads, n', [(3, 65), (3, 64), (6, 66)])
+def test_queries_of_attention_are_no_map_although_they_are_nearly_square(heads, n):
+    class Queries(nn.Module): # (b,heads,n,64)
+        def __init__(self): super().__init__(); self.patch, self.queries = nn.Conv2d(3, 64*heads, 8, 8), nn.Identity()
+        def forward(self, x):
+            t = self.patch(x).flatten(2).mT
+            t = torch.cat([t[:, :n - 64], t], 1).unflatten(2, (heads, 64)).transpose(1, 2)
+            return self.queries(t).mean((1, 2))
+    for seed in range(10):
+        torch.manual_seed(seed)
+        assert list(layers_of(Queries(), torch.randn(1, 3, 64, 64))) == ['patch']

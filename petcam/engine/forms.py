@@ -95,13 +95,13 @@ def _like_image(h, w, sides, slack): # has (h,w) the image's proportions, or is 
     height, width = sides[-2:]
     return h == w or abs(h - w*height/width) <= slack
 
-def is_clear(shape, sides): # is it (b,c,h,w) by its shape alone?
+def is_clear(shape, sides):
+    "Is an output (b,c,h,w) by its shape alone?"
     if len(sides) < 2 or len(shape) != len(sides) + 2: return False
     before, h, w = shape[-3:]
     channels_last = _like_image(before, h, sides, slack=1)
-    attention = h == w and before <= 64
-    several = h*w > 1
-    return several and _like_image(h, w, sides, slack=2) and not channels_last and not attention
+    heads = before <= 64 # (b,heads,n,n), or (b,heads,n,c)
+    return h*w > 1 and _like_image(h, w, sides, slack=2) and not channels_last and not heads
 
 def _patch_grid(model, sides): # of the convolution that cuts the image into patches; None: no such
     kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d
@@ -118,6 +118,7 @@ def _evident(out, b, sides, grid, reshape): # the form that needs no probe; None
         return given[0] if given else None
     if len(o) != b: return None
     if is_clear(o.shape, sides): return CHANNELS_FIRST
+    if is_clear(o.movedim(-1, 1).shape, sides): return CHANNELS_LAST
     if not grid or o.dim() != 3: return None
     fits = [0 <= n - prod(grid) <= 16 for n in o.shape[1:]] # as tokens, as channels
     return tokens(*grid) if fits == [True, False] else None
@@ -175,9 +176,9 @@ def _least(response): # of the correlations
     return min(r for r, _ in response.sides)
 
 def _answers_elsewhere(response): # the channels agree on other places
-    all_agree = response.channels**.5
-    return any(sigma < -.5*all_agree or sigma > .7*all_agree and r < .25
-               for r, sigma in response.sides)
+    agreed = [(r, sigma/response.channels**.5) for r, sigma in response.sides]
+    shuffled = max(r for r, _ in agreed) < .5 and any(r < .25 and o > .7 for r, o in agreed)
+    return shuffled or any(o < -.5 for _, o in agreed)
 
 def _answers_place(response): # does a location answer to the same one of the image?
     least, most = _least(response), max(r for r, _ in response.sides)
