@@ -195,11 +195,11 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
     files = _files_in(images)
     if out and Path(out).suffix and not Path(out).is_dir(): check_output(out, files, force)
     opened = open_model(model, weights, classes)
-    how = _preparation(opened, mean, std, size)
+    how, k = _preparation(opened, mean, std, size), _target(target, opened.class_names)
     if opened.about and opened.about.get('kind') == 'toy':
         print("this network has learnt from toy pets, drawings; "
               "what it says of photographs means little")
-    k, written, wrong = _target(target, opened.class_names), [], []
+    written, wrong = [], []
     for file in files:
         try:
             seen = explain(opened.model, file, k, layer or opened.layer, method,
@@ -267,7 +267,10 @@ def _masked(data, masks, n, seed): # the images that have masks, or `n` of them 
     return [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:n])]
 
 def _localise_own(opened, data, masks, target, n, layers, how, out, seed, force):
+    from petcam.engine.layers import find_layer
     from petcam.study import score_folder, write_rows
+    for layer in layers or ():
+        find_layer(opened.model, layer) # an error now, not after minutes
     path = check_output(out/'localise.csv', force=force)
     result = score_folder(opened.model, _masked(data, masks, n, seed), masks,
                           _target(target, opened.class_names), layers, opened.class_names,

@@ -19,7 +19,7 @@ from .methods import find_method, grad_cam_map
 def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
     a, gs = in_full(a), in_full(gs)
     if formula is not grad_cam_map:
-        return torch.stack([apply_method(formula, a, g) for g in gs])
+        return torch.stack([apply_method(formula, a, g, several=True) for g in gs])
     with torch.autocast(a.device.type, enabled=False): # without a (n,b,c,h,w) product
         weights = gs.flatten(3).mean(3)
         return check_finite(torch.einsum('nbc,bc...->nb...', weights, a))

@@ -51,9 +51,9 @@ def score(
     "The mean over images, and its standard error"
     v = torch.as_tensor(values).double()
     if v.dim() == 2: v = v.mean(1) # each image counts once
-    if v.dim() != 1 or not len(v) or v.isnan().any():
-        raise ValueError('values must be (n,) or (n,q), of one image or more and '
-                         f'no nan, got {tuple(v.shape)}')
+    if v.dim() != 1 or v.isnan().any():
+        raise ValueError(f'values must be (n,) or (n,q), and no nan: {tuple(v.shape)}')
+    if not len(v): raise ValueError('there are no images to score')
     se = float(v.std(correction=1)/len(v)**.5) if len(v) > 1 else float('nan')
     return Score(float(v.mean()), se, len(v))
 

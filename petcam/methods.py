@@ -70,13 +70,13 @@ def find_method(method): # a name, or a function (activation, gradient) -> map
 def _as_grid(o): # (b,c,n) -> (b,c,1,n), (b,c,d,h,w) -> (b,c,d*h,w), for the formulas
     return o.reshape(*o.shape[:2], math.prod(o.shape[2:-1]), o.shape[-1])
 
-def apply_method(method, a, g): # (b,c,h,w) both -> (b,h,w), or (b,...,h,w)
+def apply_method(method, a, g, several=False): # (b,c,h,w) -> (b,h,w), or (b,m,h,w)
     "The map of a method, given by name or as a function: in 32 bits, and checked"
     with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
         m = find_method(method)(_as_grid(a), None if g is None else _as_grid(g))
     b, _, h, w = _as_grid(a).shape
     got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
-    if len(got) > 2 and (got[0], *got[-2:]) == (b, h, w):
+    if len(got) in (3, 3 + several) and (got[0], *got[-2:]) == (b, h, w):
         return check_finite(m).reshape(*got[:-2], *a.shape[2:])
     raise ValueError(f'method must give (b,h,w), here {(b, h, w)}, and gives {got}')
 
@@ -100,7 +100,8 @@ def activation_and_gradient_for(methods, model, layer, x, target, class_names, a
     if not set(methods) <= set(CLASS_AGNOSTIC):
         return gradient_and_notes(model, layer, x, target, class_names, adapter)
     a, y = activation(model, layer, x, **vars(adapter))
-    if target is not None: target_scores(y, target, len(a), class_names) # must exist
+    if target is not None or class_names is not None: # they must exist
+        target_scores(y, target, len(a), class_names)
     return a, None, y, ['']*len(a)
 
 # %% ../nbs/08b_methods.ipynb #c030
@@ -193,7 +194,7 @@ def explain_batch(
 from dataclasses import replace
 from torch import Tensor, nn
 from .files.images import denormalize
-from .engine.adapter import Adapter, image_of
+from .engine.adapter import Adapter
 from .engine.explanation import Explanation
 from .engine.preparation import (class_names_of, images_in, model_of, own_view,
                                        preparation_for)

@@ -421,9 +421,8 @@ def study_html(
 
 # %% ../nbs/53b_own_masks.ipynb #c002
 import warnings
-from .engine.adapter import Adapter
 from .engine.preparation import class_names_of, model_of, preparation_for
-from .engine.targets import as_list, check_logits, target_classes
+from .engine.targets import as_list
 from .files.images import list_images, load_mask
 
 # %% ../nbs/53b_own_masks.ipynb #c005

@@ -219,6 +219,27 @@ def test_a_dead_relu_is_said_and_is_no_finding():
     with pytest.warns(ZeroGradient, match=r'In 1 of 2 images'): out = explain_batch(m, '0', x, 1)
     assert not out[0].note and out[1].note
 
+class Tokens(nn.Module): # patches and a class token, which alone is read
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.token, self.head = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.randn(1, 1, 8)), nn.Linear(8, 4)
+        self.blocks = nn.Sequential(*[nn.TransformerEncoderLayer(8, 2, 16, 0., batch_first=True) for _ in range(3)])
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(self.blocks(torch.cat([self.token.expand(len(x), -1, -1), tokens], 1))[:, 0])
+
+def test_the_last_block_of_a_transformer_is_said_and_the_one_before_offered():
+    m, x = Tokens().eval(), torch.randn(2, 3, 24, 24)
+    for call in (lambda: grad_cam(m, 'blocks.2', x, 1), lambda: class_maps(m, ['blocks.2'], x)):
+        with pytest.warns(ZeroGradient, match="layer 'blocks.2'.*a class token: take layer 'blocks.1'"): call()
+    a = m.blocks[:2](torch.cat([m.token.expand(2, -1, -1), m.patches(x).flatten(2).transpose(1, 2)], 1)).detach().requires_grad_()
+    g, = torch.autograd.grad(m.head(m.blocks[2](a)[:, 0])[:, 1].sum(), a)
+    a, g = (o.detach()[:, 1:].transpose(1, 2).unflatten(2, (6, 6)) for o in (a, g))
+    want = (g.mean((2, 3), keepdim=True)*a).sum(1)
+    for layer in None, 'blocks.1': close(quiet(grad_cam, m, layer, x, 1), want)
+    close(class_maps(m, None, x, method='HiResCAM')['blocks.1'][:, 1], (g*a).sum(1))
+
 def test_a_saturated_softmax_is_said():
     torch.manual_seed(0)
     m, x = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4), nn.Softmax(1)).eval(), torch.randn(2, 3, 9, 11)

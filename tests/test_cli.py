@@ -417,7 +417,7 @@ def test_too_little_memory_is_one_line(own):
 def test_a_killed_worker_is_one_line(few_pets, tmp_path):
     before = 'import petcam.data as d\nold = d.PetSet.__getitem__\nparent = os.getpid()\n' \
              'd.PetSet.__getitem__ = lambda self, i: os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != parent else old(self, i)'
-    status, _, wrong = process('run', '--data', few_pets, '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '1', '--workers', '1', '--out', tmp_path/'out', before=before)
+    status, _, wrong = process('run', '--data', few_pets, '--arch', 'resnet18', '--weights', 'none', '--size', '64', '--bs', '8', '--epochs', '1', '--seed', '1', '--workers', '1', '--out', tmp_path/'out', before=before)
     assert status == 1 and one_line(wrong.splitlines()[-1], 'was killed', '--workers 0') and 'Traceback' not in wrong
 
 def test_nobody_reads_the_output(own):
@@ -459,3 +459,37 @@ def test_options_in_a_checkpoint_are_read_as_if_typed(trained, tmp_path, capsys)
 def test_values_out_of_bounds_are_status_2(words, capsys):
     status, _, said = typed(capsys, *words)
     assert status == 2 and 'Traceback' not in said and len(said.splitlines()[-1]) < 300
+
+# --- masks of one's own
+
+def test_localise_scores_ones_own_model_on_ones_own_masks(own, capsys):
+    import csv
+    torch.manual_seed(2)
+    (own/'images').mkdir(), (own/'masks').mkdir()
+    for i in range(4):
+        Image.fromarray((torch.rand(48, 64, 3)*255).byte().numpy()).save(own/'images'/f'pet {i}.png')
+        mask = Image.new('L', (64, 48))
+        mask.paste(255, (0, 0, 16*(i + 1) - 8, 48))
+        if i < 3: mask.save(own/'masks'/f'pet {i}.png')
+    words = ['localise', '--model', 'my_net:make', '--weights', 'w.pth', '--classes', 'names.txt', '--data', 'images', '--masks', 'masks', '--layers', '2', '--mean', '0', '--std', '1']
+    status, said, wrong = typed(capsys, *words, '--class', 'dog', '--out', 'scores')
+    assert status == 0 and 'LayerCAM' in said and 'wrote scores/localise.csv' in said and not wrong
+    with open('scores/localise.csv', newline='') as f: rows = {(r['method'], r['measure']): r for r in csv.DictReader(f)}
+    net, energies, covered = small_net().eval(), [], []
+    for i in range(3):                                              # Grad-CAM by hand, enlarged, and its positive part inside
+        m = by_hand(net, net[2], pixels(own/'images'/f'pet {i}.png').permute(2, 0, 1)[None]/255, 1)
+        m = torch.nn.functional.interpolate(m[None, None], (48, 64), mode='bilinear')[0, 0].clamp(min=0)
+        energies.append(float(m[:, :16*(i + 1) - 8].sum()/m.sum()))
+        covered.append((16*(i + 1) - 8)/64)
+    r = rows['Grad-CAM', 'energy']
+    assert int(r['n']) == 3 and abs(float(r['mean']) - sum(energies)/3) < .02
+    assert abs(float(rows['chance', 'energy']['mean']) - sum(covered)/3) < 1e-6
+    assert typed(capsys, *words, '--n', '2', '--out', 'scores')[0] == 0     # its own table is replaced
+    with open('scores/localise.csv', newline='') as f: assert {r['n'] for r in csv.DictReader(f)} == {'2'}
+
+@pytest.mark.parametrize('words, expected', [(['--masks', 'gone', '--data', '.'], 'gone'), (['--masks', '.'], '--masks needs --data'), (['--class', 'dog', '--model', 'my_net:make'], 'go with --masks'),
+    (['--masks', 'names.txt', '--data', '.'], 'names.txt'), (['--data', '.', '--masks', '.', '--layers', '9'], "no layer '9'"), (['--data', 'gone', '--masks', '.'], 'gone')])
+def test_localise_on_masks_says_what_is_wrong_in_one_line(own, capsys, words, expected):
+    if '--model' not in words: words = [*words, '--model', 'my_net:make', '--mean', '0', '--std', '1']
+    status, _, said = typed(capsys, 'localise', *words)
+    assert status == 1 and expected in said.splitlines()[-1] and 'Traceback' not in said

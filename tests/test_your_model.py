@@ -23,9 +23,10 @@ NAMES = [f'breed {i}' for i in range(36)] + ['pug']
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    "A folder with photo.jpg, other.png and photos/"
+    "A folder with photo.jpg, other.png, photos/ and masks/"
     rng = np.random.default_rng(0)
-    (tmp_path/'photos').mkdir()
+    (tmp_path/'photos').mkdir(), (tmp_path/'masks').mkdir()
+    for name in 'ab': Image.fromarray(np.tri(240, 320, dtype=np.uint8)).save(tmp_path/'masks'/f'{name}.png')
     for name in ('photo.jpg', 'other.png', 'photos/a.jpg', 'photos/b.jpg'):
         Image.fromarray(rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)).resize((320, 240)).save(tmp_path/name)
     monkeypatch.chdir(tmp_path)
@@ -34,7 +35,7 @@ def resnet():
     torch.manual_seed(0)
     return models.resnet18(num_classes=37).eval()
 
-def front_door(): return {name: getattr(petcam, name) for name in petcam.__all__}
+def front_door(): return {name: getattr(petcam, name) for name in (*petcam.__all__, 'study')}
 
 def test_the_first_lines(capsys, tmp_path):
     code, = re.findall(r'```python\n(.*?)```', PAGE, re.S)
@@ -69,6 +70,10 @@ def compared(seen):
 def of_all(maps):
     assert {k: tuple(m.shape) for k, m in maps.items()} == {'layer3': (2, 37, 14, 14), 'layer4': (2, 37, 7, 7)}
 
+def are_scores(tables):
+    [(title, (head, body))] = tables.items()
+    assert 'energy (2)' in head and {'Grad-CAM', 'centred Gaussian', 'chance'} <= {row[0] for row in body}
+
 WANTED = {
     'another class': is_seen(25),
     'a class by its name': is_seen(36),
@@ -85,6 +90,7 @@ WANTED = {
     'a class for each image of a batch': has_shape(2, 7, 7),
     'every class and several layers from one forward pass': of_all,
     'sliders in a notebook': lambda explorer: explorer.words(),
+    'a score against masks of your own, files of the same names': are_scores,
 }
 
 def test_each_row_has_a_check(): assert list(rows('What to write')) == list(WANTED) and list(rows('Which models')) == list(MODELS)

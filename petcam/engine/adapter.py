@@ -89,10 +89,14 @@ def check_batch(
         raise TypeError(f'model must be an nn.Module, got {_described(model)}')
     image = image_of(x) if isinstance(x, (tuple, Mapping)) else x
     right = isinstance(image, Tensor) and image.is_floating_point() and 3 <= image.dim() <= 5
-    if right and not _is_one_image(image, model): return
+    if right and not _is_one_image(image, model): return _check_values(image)
     advice = _advice(image)
     raise ValueError(f'x must be a float batch (b,c,h,w), got {_described(image)}'
                      + (f'; {advice}' if advice else ''))
+
+def _check_values(image):
+    bad = 0 if image.is_meta else int((~image.isfinite()).sum())
+    if bad: raise ValueError(f'x holds {bad} values that are not finite')
 
 def _first_convolution(model):
     kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d

@@ -15,20 +15,17 @@ from .adapter import Adapter, check_batch, each_tensor, image_of, with_image
 from .forms import forms_of, map_tensor, with_tensor
 from .layers import find_layer, layers_of, name_of
 from .modes import eval_mode, this_thread_only
-from .targets import check_logits, class_index, target_scores
+from .targets import check_logits, check_names, class_index, target_scores
 
 # %% ../../nbs/45_backward.ipynb #c024
 @contextmanager
 def _ready(model, x): # eval mode, gradients on, a copy of the images outside the caller's graph
     check_batch(x, model)
-    image = image_of(x)
-    bad = int((~image.isfinite()).sum())
-    if bad: raise ValueError(f'x holds {bad} values that are not finite')
     if any(o.is_inference() for o in [*model.parameters(), *model.buffers()]):
         raise ValueError('the model was made under torch.inference_mode and can have no gradients: '
                          'make it outside')
     with torch.inference_mode(False), torch.enable_grad(), eval_mode(model):
-        yield with_image(x, image.detach().clone())
+        yield with_image(x, image_of(x).detach().clone())
 
 @contextmanager
 def graph_from(
@@ -68,7 +65,8 @@ def check_finite(o:Tensor)->Tensor:
     raise ValueError('the map is not finite: check the weights of the model')
 
 # %% ../../nbs/45_backward.ipynb #c040
-def _no_run(kept, call): # why none of a layer's outputs is the one that counts
+def _no_run(name, kept, call): # why none of a layer's outputs is the one that counts
+    if not name: return 'is the whole model: take one inside it'
     if not kept: return 'did not run in the forward pass (is it part of this model?)'
     times = f'ran {len(kept)} times in one forward pass'
     if call is None and len(kept) > 1:
@@ -78,7 +76,7 @@ def _no_run(kept, call): # why none of a layer's outputs is the one that counts
 def _raw_and_layouts(model, layers, kept, x, adapter): # of each layer: a tensor, how to lay it out
     kept = [list(outputs) for outputs in kept] # a probe runs the model again: not for us
     names = [name_of(model, layer) for layer in layers]
-    reasons = {name: _no_run(runs, adapter.call) for name, runs in zip(names, kept)}
+    reasons = {name: _no_run(name, runs, adapter.call) for name, runs in zip(names, kept)}
     outputs = {name: runs[adapter.call or 0] for name, runs in zip(names, kept)
                if not reasons[name]}
     forms, unusable = forms_of(model, outputs, x, adapter)
@@ -156,8 +154,8 @@ def activation(
     "What `layer` outputs; there need be no gradient"
     adapter = Adapter(**adapt)
     found = find_layer(model, layer, x, adapter)
-    with _ready(model, x) as x, torch.no_grad(), _watch(found) as kept:
-        y = adapter.run(model, x)
+    with _ready(model, x) as own, torch.no_grad(), _watch(found) as kept:
+        y = adapter.run(model, own)
         (raw, layout), = _raw_and_layouts(model, [found], [kept], x, adapter)
     return check_finite(in_full(layout(raw.detach()))), y
 
@@ -175,14 +173,14 @@ def activation_and_gradient(
 def gradient_and_notes(model, layer, x, target, class_names, adapter):
     "As `activation_and_gradient`; and for each image '', or why its gradient is zero everywhere"
     found = find_layer(model, layer, x, adapter)
-    with (_ready(model, x) as x, graph_from([found]),
+    with (_ready(model, x) as own, graph_from([found]),
           _watch(found, cut=adapter.call is None) as kept):
-        y = adapter.run(model, x)
+        y = adapter.run(model, own)
         (raw, layout), = _raw_and_layouts(model, [found], [kept], x, adapter)
         scores = target_scores(y, target, len(image_of(x)), class_names)
         raw_g, = _gradients(scores.sum(), [raw])
         y, g = each_tensor(torch.detach, y), layout(raw_g)
-        notes = _notes(model, name_of(model, found), g, raw_g, y, x, adapter)
+    notes = _notes(model, name_of(model, found), g, raw_g, y, x, adapter)
     return check_finite(in_full(layout(raw.detach()))), check_finite(in_full(g)), y, notes
 
 # %% ../../nbs/45_backward.ipynb #c033
@@ -245,12 +243,13 @@ def class_gradients(
 ): # the layers' outputs (b,c,h,w); an iterator over their gradients (n,b,c,h,w), of n classes each
     "From one forward pass, the gradients of many classes with respect to several layers"
     found = [find_layer(model, layer, x, adapter) for layer in layers]
-    with (_ready(model, x) as x, _plain_batch_norms(model), graph_from(found),
+    with (_ready(model, x) as own, _plain_batch_norms(model), graph_from(found),
           ExitStack() as watching):
         kept = [watching.enter_context(_watch(layer, cut=False)) for layer in found]
-        y = check_logits(adapter.run(model, x))
+        y = check_logits(adapter.run(model, own))
         raw, layouts = zip(*_raw_and_layouts(model, found, kept, x, adapter))
         k = y.shape[1]
+        check_names(class_names, k)
         targets = range(k) if targets is None else [class_index(o, k, class_names) for o in targets]
         if versus is not None: y = y - y[:, class_index(versus, k, class_names), None]
 

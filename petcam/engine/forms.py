@@ -147,38 +147,46 @@ def _probe_inputs(x): # `x` with the three images in it; whatever else there is,
     return each_tensor(three, x)
 
 # %% ../../nbs/42d_forms.ipynb #c046
-def _difference(maps): # (3,c,...) -> D (c,...); None: one of the corners changes nothing
+class Response(NamedTuple):
+    "How an output that is read in some form answers to the two corners"
+    sides: list # for each side of several locations: correlation; how many channels agree (sigma)
+    channels: int
+    parted: float # how far the channels tell the corners apart: 0, not at all, to 2
+
+_MOST = 2**17 # numbers: of a larger map some channels will do
+
+def _response(maps): # (3,c,...); None: one of the corners changes nothing
+    maps = maps[:, ::max(1, min(maps[0].numel()//_MOST, maps.shape[1]//32))]
     change = (maps[1:] - maps[:1]).detach().float().abs_()
     total = change.flatten(1).sum(1)
     if not (total > 0).all(): return None
-    return change[0]/total[0] - change[1]/total[1]
+    D = change[0]/total[0] - change[1]/total[1]
+    norm, sides = D.sum(0).norm(), []
+    for side, n in enumerate(D.shape[1:], 1):
+        if n == 1: continue # one row has no height
+        place = _FAR[D.dim() - 1][side - 1]*(torch.arange(n, device=D.device) - (n - 1)/2)
+        others = [o for o in range(1, D.dim()) if o != side]
+        along = (D.sum(others) if others else D) @ place # (c,)
+        r = along.sum()/(norm*place.norm()*prod(D.shape[o] for o in others)**.5)
+        sides.append((float(r), float(along.sum()/along.norm())))
+    return Response(sides, len(D), float(D.flatten(1).sum(1).abs().sum()))
 
-def _correlation(D, side, far): # with the place along one side; how many channels agree (sigma)
-    place = far*(torch.arange(D.shape[side], device=D.device) - (D.shape[side] - 1)/2)
-    others = [o for o in range(1, D.dim()) if o != side]
-    along = (D.sum(others) if others else D) @ place # (c,)
-    norm = D.sum(0).norm()*place.norm()*prod(D.shape[o] for o in others)**.5
-    return float(along.sum()/norm), float(along.sum()/along.norm())
+def _least(response): # of the correlations
+    return min(r for r, _ in response.sides)
 
-def _correlations(D): # of each side that has more than one location: one row has no height
-    sides = [side for side in range(1, D.dim()) if D.shape[side] > 1]
-    return [_correlation(D, side, _FAR[D.dim() - 1][side - 1]) for side in sides]
+def _answers_elsewhere(response): # the channels agree on other places
+    all_agree = response.channels**.5
+    return any(sigma < -.5*all_agree or sigma > .7*all_agree and r < .25
+               for r, sigma in response.sides)
 
-def _least(D): # of the correlations
-    return min(r for r, _ in _correlations(D))
+def _answers_place(response): # does a location answer to the same one of the image?
+    least, most = _least(response), max(r for r, _ in response.sides)
+    surely = all(sigma > .9 and (r > .2 or sigma > 2.5) for r, sigma in response.sides)
+    strong = least > (.06 if len(response.sides) > 1 else .5) and least > .4*most
+    return surely and strong and not _answers_elsewhere(response)
 
-def _answers_elsewhere(D): # the channels agree on other places
-    return any(sigma < -4 or sigma > .7*len(D)**.5 and r < .25 for r, sigma in _correlations(D))
-
-def _answers_place(D): # does a location of the output answer to the same one of the image?
-    found = _correlations(D)
-    least, most = min(found)[0], max(found)[0]
-    surely = all(sigma > .9 and (r > .2 or sigma > 2.5) for r, sigma in found)
-    strong = least > (.06 if len(found) > 1 else .5) and least > .4*most
-    return surely and strong and not _answers_elsewhere(D)
-
-def _answers_everywhere(D): # each location to all of the image, and each channel too
-    return D.flatten(1).sum(1).abs().sum() < 1.2 and not _answers_elsewhere(D)
+def _answers_everywhere(response): # each location to all of the image, and each channel too
+    return response.parted < 1.2 and not _answers_elsewhere(response)
 
 # %% ../../nbs/42d_forms.ipynb #c048
 def hear_layers(
@@ -226,16 +234,23 @@ def _map_shape(form, out): # and how many numbers of the whole output the map le
 
 def _layer(out, image, seen, grid, reshape): # of the three images
     forms = _possible(out, 3, image.shape[2:], seen, reshape)
-    changes = {form: D for form in forms if (D := _difference(form(out))) is not None}
-    found = [form for form, D in changes.items() if _answers_place(D)]
-    form = max(found, key=lambda form: _least(changes[form]), default=None)
-    if not found and changes and all(map(_answers_everywhere, changes.values())):
-        form = _evident(out, 3, image.shape[2:], grid, reshape)
+    responses, found = {}, []
+    for form in forms:
+        response = _response(form(out))
+        if response is None: continue
+        responses[form] = response
+        if _answers_place(response): found.append(form)
+        if form is CHANNELS_FIRST and found and image.dim() > 3: break # nothing else is right
+    form = max(found, key=lambda form: _least(responses[form]), default=None)
+    if not found and (evident := _evident(out, 3, image.shape[2:], grid, reshape)):
+        read = [response for form, response in responses.items() if form.name == evident.name]
+        if read and all(map(_answers_everywhere, read)): form = evident
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
     if form: return Layer(form, *_map_shape(form, out))
     shape = getattr(out if isinstance(out, Tensor) else map_tensor(out), 'shape', ())
-    same = len(shape) > 0 and shape[0] == 1 # for the three images
-    if same or forms and not changes: return Layer(None, (), reason='does not depend on the image')
+    alike = len(shape) > 0 and shape[0] == 1 # for the three images
+    if alike or forms and not responses:
+        return Layer(None, (), reason='does not depend on the image')
     shape = (shape[0]*len(image)//3, *shape[1:]) if len(shape) else ()
     return Layer(None, (), reason=_wrong(shape, image))
 
@@ -247,12 +262,14 @@ def probe(
 )->tuple[dict,dict]: # name -> Layer, of one call; name -> how many times it runs
     "Which layers output feature maps, and in which form?"
     image, seen, found, runs = image_of(x), [], {}, Counter()
-    grid = _patch_grid(model, image.shape[2:])
+    grid, last = _patch_grid(model, image.shape[2:]), [None, None]
 
     def hear(name, out):
         runs[name] += 1
         if runs[name] != (adapter.call or 0) + 1: return
-        found[name] = layer = _layer(out, image, seen, grid, adapter.reshape)
+        if out is not last[0]: # a container often hands on what its last layer outputs
+            last[:] = out, _layer(out, image, seen, grid, adapter.reshape)
+        found[name] = layer = last[1]
         if layer.form in (CHANNELS_FIRST, CHANNELS_LAST): seen.append(layer.shape[1:])
         if names and names <= found.keys(): raise _Enough
 

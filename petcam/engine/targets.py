@@ -31,7 +31,8 @@ def as_list(o)->list:
     one = isinstance(o, (str, nn.Module)) or not hasattr(o, '__iter__')
     return [o] if one or getattr(o, 'ndim', 1) == 0 else list(o)
 
-def _check_names(class_names, k):
+def check_names(class_names, k:int):
+    "An error, unless there are as many names as classes"
     if class_names is None: return
     if isinstance(class_names, str) or not hasattr(class_names, '__len__'):
         raise TypeError(f'class_names must be a list of names, got {class_names!r}')
@@ -44,7 +45,7 @@ def class_index(
     class_names=None,
 )->int:
     "The index of a class that is given by index or by name"
-    _check_names(class_names, k)
+    check_names(class_names, k)
     if class_names is None and isinstance(target, str):
         raise ValueError(f'class {target!r} is a name: pass class_names=data.classes as well, '
                          'or its index')
@@ -59,13 +60,13 @@ def target_classes(
     "The target class of each image"
     y = check_logits(y)
     b, k = y.shape
-    _check_names(class_names, k)
+    check_names(class_names, k)
     if target is None: return y.argmax(1).tolist()
     if hasattr(target, 'tolist'): target = target.tolist() # of torch or numpy
-    targets = list(target) if isinstance(target, (list, tuple, range)) else [target]*b
-    if len(targets) != b:
-        raise ValueError(f'{len(targets)} targets for {b} images: give one, or one for each')
-    return [class_index(t, k, class_names) for t in targets]
+    if not isinstance(target, (list, tuple, range)): return [class_index(target, k, class_names)]*b
+    if len(target) != b:
+        raise ValueError(f'{len(target)} targets for {b} images: give one, or one for each')
+    return [class_index(t, k, class_names) for t in target]
 
 # %% ../../nbs/44_targets.ipynb #c022
 def target_scores(

@@ -37,7 +37,8 @@ def _reading(name):
     try:
         yield
     except Exception as e: # a decoder that is fed damaged bytes may raise anything
-        raise BadImage(f"{clean_name(name)} is not an image that can be read ({_reason(e)})") from None
+        bad = f"{clean_name(name)} is not an image that can be read ({_reason(e)})"
+        raise BadImage(bad) from None
 
 # %% ../../nbs/20_images.ipynb #k004
 MAX_PIXELS = 1 << 26 # 67 million: more than most cameras have; 1.5 GB while it is read

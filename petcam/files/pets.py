@@ -55,8 +55,8 @@ def open_pets(images:Path, why:str)->Pets: # `why`: how the folder was found
     kind = 'toy' if (images.parent/'toypets.json').exists() else 'real'
     pets = Pets(images, kind, why, *list_images(images))
     if not pets.files:
-        raise BadImage(f"none of the {len(pets.broken)} images in {clean_name(images)} can be read: "
-                       f"{_some(pets.broken)}")
+        raise BadImage(f"none of the {len(pets.broken)} images in {clean_name(images)} "
+                       f"can be read: {_some(pets.broken)}")
     return pets
 
 _HOW_TO_GET = ("the real photographs: `petcam data --download`, "

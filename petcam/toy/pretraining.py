@@ -8,7 +8,6 @@ __all__ = ['TOY_ARCH', 'random_breed', 'toy_weights']
 # %% ../../nbs/30_pretraining.ipynb #c027
 import sys, time
 from importlib import resources
-from pathlib import Path
 import numpy as np
 import torch
 import torchvision
@@ -16,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from ..files.images import normalize
+from ..files.storage import atomic_write
 from .breeds import BREEDS, Breed, hex_colour, rgb
 from .scenes import draw_pet
 
@@ -190,9 +190,7 @@ def pretrain(
     drawn = DataLoader(_Invented(n, seed), 64, num_workers=2)
     x, yes, numbers = (torch.cat(o) for o in zip(*drawn))
     state = _train_body(arch, x, yes, numbers, epochs, seed=seed)
-    part = Path(f'{out}.part')
-    torch.save(_converted(state, torch.float16), part)
-    part.replace(out)
+    atomic_write(out, lambda aside: torch.save(_converted(state, torch.float16), aside))
 
 # %% ../../nbs/30_pretraining.ipynb #c041b
 def toy_weights()->dict:   # keys 'features.*', float32
