@@ -9,7 +9,7 @@ raw       an error out of torch, numpy or Python, which does not say what was wr
 odd       a wrong value is accepted in silence, or the result is not finite, or of a wrong length
 changed   the model, an argument, a random state, gradients on or off are not as they were
 """
-import argparse, contextlib, copy, importlib, inspect, io, linecache, math, os, pkgutil, random, sys, tempfile, traceback, warnings
+import argparse, contextlib, copy, faulthandler, importlib, inspect, io, linecache, math, os, pkgutil, random, sys, tempfile, traceback, warnings
 from collections import Counter
 from pathlib import Path
 import matplotlib
@@ -287,7 +287,7 @@ def one_call(name, f, world, rng):
         if changed: return 'changed', f'{", ".join(changed)} ({said})'
     return outcome, word
 
-def trial(n, seed=0, only=''):
+def trial(n, seed=0, only='', limit=0): # seconds for one call: a longer one ends the trial, with its stack
     "`n` calls -> Counter of outcomes, {(outcome, function): {word: how often}}"
     rng, counts, words = random.Random(seed), Counter(), {}
     matplotlib.rcParams['figure.max_open_warning'] = 0
@@ -297,14 +297,16 @@ def trial(n, seed=0, only=''):
         names = sorted(functions)
         for i in range(n):
             name = names[i % len(names)]
+            if limit: faulthandler.dump_traceback_later(limit, exit=True)
             outcome, word = one_call(name, functions[name], world, rng)
+            if limit: faulthandler.cancel_dump_traceback_later()
             counts[outcome] += 1
             if outcome in ('raw', 'odd', 'changed', 'type'): words.setdefault((outcome, name), Counter())[word] += 1
             if outcome == 'changed': world.__init__(Path(tempfile.mkdtemp(dir=folder))) # go on with new ones
     return counts, words
 
-def main(n=4000, seed=0, only='', show=('odd', 'changed', 'raw')):
-    counts, words = trial(n, seed, only)
+def main(n=4000, seed=0, only='', show=('odd', 'changed', 'raw'), limit=0):
+    counts, words = trial(n, seed, only, limit)
     for (outcome, name), said in sorted(words.items()):
         if outcome not in show: continue
         print(f'{outcome:8} {name}')
@@ -318,5 +320,5 @@ if __name__ == '__main__':
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', default='', help='functions whose name holds this')
     o = parser.parse_args()
-    counts, _ = main(o.n, o.seed, o.only)
+    counts, _ = main(o.n, o.seed, o.only, limit=60)
     sys.exit(bool(counts['odd'] or counts['changed']))
