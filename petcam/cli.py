@@ -456,8 +456,13 @@ _COMMANDS = { # name -> function, its options, what it does, an example
                  'measure how well heatmaps find the animals, against trimaps or masks',
                  'petcam localise --model build/models/stage-3.pth --data ~/pets')}
 
+class _Parser(argparse.ArgumentParser):
+    "Says in one line what it cannot understand"
+    def error(self, message):
+        super().error(f'{clean_name(message):.300}')
+
 def _parser():
-    parser = argparse.ArgumentParser('petcam', description='Fine-tune a network on 37 breeds of '
+    parser = _Parser('petcam', description='Fine-tune a network on 37 breeds of '
                                      'cats and dogs, and see where it looks.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='|'.join(_COMMANDS))
     for name, (_, options, text, example) in _COMMANDS.items():
