@@ -193,7 +193,8 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
     from petcam.methods import explain
     _check_image_name(out)
     files = _files_in(images)
-    if out and Path(out).suffix and not Path(out).is_dir(): check_output(out, files, force)
+    read = [*files, *filter(None, (model, weights, classes))]
+    if out and Path(out).suffix and not Path(out).is_dir(): check_output(out, read, force)
     opened = open_model(model, weights, classes)
     how, k = _preparation(opened, mean, std, size), _target(target, opened.class_names)
     if opened.about and opened.about.get('kind') == 'toy':
@@ -209,7 +210,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
             continue
         path = _free(_path_for(out, file, seen.verdict.name, len(files) > 1), written)
         _check_writable(path.parent)
-        _save(seen, check_output(path, files, force))
+        _save(seen, check_output(path, read, force))
         written.append(path)
         _say(f"{file}: {seen}")
         _say(f"  wrote {path}")
@@ -455,8 +456,13 @@ _COMMANDS = { # name -> function, its options, what it does, an example
                  'measure how well heatmaps find the animals, against trimaps or masks',
                  'petcam localise --model build/models/stage-3.pth --data ~/pets')}
 
+class _Parser(argparse.ArgumentParser):
+    "Says in one line what it cannot understand"
+    def error(self, message):
+        super().error(f'{clean_name(message):.300}')
+
 def _parser():
-    parser = argparse.ArgumentParser('petcam', description='Fine-tune a network on 37 breeds of '
+    parser = _Parser('petcam', description='Fine-tune a network on 37 breeds of '
                                      'cats and dogs, and see where it looks.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='|'.join(_COMMANDS))
     for name, (_, options, text, example) in _COMMANDS.items():

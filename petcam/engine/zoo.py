@@ -46,6 +46,7 @@ def read_class_names(
     path:str|Path, # one name in each line
 )->list[str]:
     "The class names in a text file"
+    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as e:

@@ -9,11 +9,12 @@ done        exit status 0
 one line    exit status 1, and one line on stderr that begins with `petcam: `, after perhaps some notes
 usage       exit status 2, and argparse's usage with one line
 traceback   an error
+hang        it takes more than a minute
 odd         another exit status, more lines, a control character on the terminal
 touched     a file that was there before has changed, without `--force`; or one that was read, with it
 outside     a file was written in another folder than the command may write to
 """
-import argparse, contextlib, hashlib, io, os, random, re, subprocess, sys, tempfile, traceback, unittest.mock
+import argparse, contextlib, hashlib, io, os, random, re, signal, subprocess, sys, tempfile, traceback, unittest.mock
 from collections import Counter
 from pathlib import Path
 os.environ['HF_HUB_OFFLINE'] = '1' # timm's weights: no network, at once
@@ -23,7 +24,7 @@ from petcam import cli
 from petcam.head import create_cnn
 from petcam.training.weights import write_tensors
 
-BAD = 'traceback', 'odd', 'touched', 'outside'
+BAD = 'traceback', 'hang', 'odd', 'touched', 'outside'
 MODULE = '''
 import torch
 from torch import nn
@@ -154,13 +155,21 @@ def without_work():
         replace(cli.subprocess, 'run', lambda *_, **__: None)
         yield
 
-def typed(line):
+class Hang(BaseException):
+    pass
+
+def stop(*_): raise Hang
+
+def typed(line, seconds=60):
     "Exit status (or an error), stdout, stderr"
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
     out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8') for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try: status = cli.main(line)
         except SystemExit as e: status = e.code
         except BaseException: status = traceback.format_exc()
+        finally: signal.alarm(0)
     texts = []
     for stream in (out, err):
         stream.flush()
@@ -175,6 +184,7 @@ def in_a_process(line):
 
 def kind_of(status, said, wrong):
     lines = [o for o in wrong.splitlines() if not o.startswith('note: ')]
+    if 'Hang' in str(status): return 'hang'
     if not isinstance(status, int) and status is not None or 'Traceback' in wrong: return 'traceback'
     if re.search(r'[\x00-\x08\x0b-\x1f\x7f]', said + '\n'.join(lines)): return 'odd'
     if status in (0, None): return 'done' if not lines else 'odd'
@@ -213,6 +223,7 @@ def trial(n, seed, processes):
                 after = contents(root)
                 kind = damage(before, after, work, line) or kind_of(*result)
                 counts[kind] += 1
+                if k % 200 == 199: print(f'{k + 1}: {dict(counts)}', flush=True)
                 if kind in BAD: bad.append((kind, line, result))
                 if after != before:
                     restore(root, before, after)
