@@ -12,6 +12,7 @@ from .engine.adapter import Adapter
 from .engine.backward import check_finite, class_gradients, in_full
 from .engine.layers import find_layer, name_of
 from .engine.targets import as_list
+from .training.interrupts import safely
 from .methods import activation_and_gradient_for, apply_method
 from .methods import find_method, grad_cam_map
 
@@ -20,8 +21,8 @@ def _apply_to_each(formula, a, gs): # (b,c,h,w), (n,b,c,h,w) -> (n,b,h,w)
     a, gs = in_full(a), in_full(gs)
     if formula is not grad_cam_map:
         return torch.stack([apply_method(formula, a, g, several=True) for g in gs])
-    with torch.autocast(a.device.type, enabled=False): # without a (n,b,c,h,w) product
-        weights = gs.flatten(3).mean(3)
+    with safely(torch.autocast(a.device.type, enabled=False)):
+        weights = gs.flatten(3).mean(3) # not a (n,b,c,h,w) product
         return check_finite(torch.einsum('nbc,bc...->nb...', weights, a))
 
 # %% ../nbs/08_gradcam.ipynb #c045

@@ -12,6 +12,8 @@ import torch
 from torch import nn, Tensor
 from .engine.adapter import Adapter, check_batch
 from .engine.scoring import match_masks, refit_batch_norms, reset_weights
+from .training.interrupts import same_state
+from .training.numbers import check_number
 
 # %% ../nbs/10_localise.ipynb #c013
 def pointing_game(
@@ -78,10 +80,9 @@ def randomize_weights(
 )->nn.Module: # a copy in eval mode; `model` stays as it is
     "The same network with all its weights drawn anew"
     check_batch(x, model)
-    if seed not in range(2**64):
-        raise ValueError(f'seed must be a whole number from 0 to 2**64 - 1, got {seed}')
-    randomized = copy.deepcopy(model).eval()
-    with torch.random.fork_rng():
+    check_number(seed, 'seed', 0, 2**64 - 1, whole=True)
+    with same_state():
+        randomized = copy.deepcopy(model).eval()
         torch.manual_seed(seed)
         for module in randomized.modules():
             reset_weights(module)

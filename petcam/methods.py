@@ -18,6 +18,7 @@ from .engine.modes import eval_mode
 from .engine.lookup import index_of
 from .engine.targets import check_logits, target_classes, target_scores, verdict
 from .heatmap import upsample
+from .training.interrupts import safely
 
 # %% ../nbs/08b_methods.ipynb #c011
 def mean_activation_map(a:Tensor, g=None)->Tensor: # (b,c,h,w) -> (b,h,w)
@@ -72,7 +73,7 @@ def _as_grid(o): # (b,c,n) -> (b,c,1,n), (b,c,d,h,w) -> (b,c,d*h,w), for the for
 
 def apply_method(method, a, g, several=False): # (b,c,h,w) -> (b,h,w), or (b,m,h,w)
     "The map of a method, given by name or as a function: in 32 bits, and checked"
-    with torch.autocast(a.device.type, enabled=False): # sums need 32 bits
+    with safely(torch.autocast(a.device.type, enabled=False)): # sums need 32 bits
         m = find_method(method)(_as_grid(a), None if g is None else _as_grid(g))
     b, _, h, w = _as_grid(a).shape
     got = tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
@@ -114,7 +115,7 @@ def class_activation_map(
     a, y = activation(model, layer, x, **adapt)
     y = check_logits(y)
     ks = target_classes(y, target, class_names)
-    with torch.autocast(a.device.type, enabled=False):
+    with safely(torch.autocast(a.device.type, enabled=False)):
         for linear in reversed([m for m in model.modules() if isinstance(m, _LINEAR)]):
             weight = linear.weight.detach().to(a).flatten(1) # of a 1x1 convolution, too
             if _gives_scores(weight, linear.bias, a, y):
@@ -150,7 +151,7 @@ def score_cam(
         for i, k in enumerate(target_classes(y, target, class_names)):
             parts = [_behind_masks(model, x, i, o, adapt) for o in masks[i].split(bs)]
             scores[i] = torch.cat(parts)[:, k]
-    with torch.autocast(a.device.type, enabled=False):
+    with safely(torch.autocast(a.device.type, enabled=False)):
         return torch.einsum('bc,bc...->b...', scores.softmax(1), a)
 
 def _behind_masks(model, x, i, masks, adapt): # (n,h,w) -> the scores (n,k) of image i

@@ -18,6 +18,7 @@ from .files.images import normalize
 from .onecycle import Learner, cnn_learner
 from .training.checkpoints import (keep_checkpoint, newest_checkpoint, restore,
                                          set_checkpoints_aside, trained_folder)
+from .training.interrupts import same_state
 from .training.memory import activation_floats
 from .training.numbers import check_number
 from .widgets.sliders import Player, play, show_row
@@ -132,7 +133,7 @@ def lesson_learner(
             print(f'{e}; training it again')
             learn.path(last.name).unlink()
             return lesson_learner(upto, path, bs, seed)
-    with torch.random.fork_rng():
+    with same_state():
         torch.manual_seed(seed)
         for _ in run_stages(learn, stages):
             pass

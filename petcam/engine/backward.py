@@ -7,18 +7,19 @@ __all__ = ['ZeroGradient', 'activation', 'activation_and_gradient', 'gradient_an
 
 # %% ../../nbs/45_backward.ipynb #c022
 import math, warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .adapter import Adapter, check_batch, each_tensor, image_of, with_image
 from .forms import forms_of, map_tensor, with_tensor
 from .layers import find_layer, layers_of, name_of
-from .modes import eval_mode, this_thread_only
+from .modes import eval_mode, forward_hooks
+from ..training.interrupts import held, safe_contextmanager
 from .targets import check_logits, check_names, class_index, target_scores
 
 # %% ../../nbs/45_backward.ipynb #c024
-@contextmanager
+@safe_contextmanager
 def _ready(model, x): # eval mode, gradients on, a copy of the images outside the caller's graph
     check_batch(x, model)
     if any(o.is_inference() for o in [*model.parameters(), *model.buffers()]):
@@ -27,20 +28,20 @@ def _ready(model, x): # eval mode, gradients on, a copy of the images outside th
     with torch.inference_mode(False), torch.enable_grad(), eval_mode(model):
         yield with_image(x, image_of(x).detach().clone())
 
-@contextmanager
+@safe_contextmanager
 def graph_from(
     layers, # modules; watch them inside this block
 ):
     "Run without a computation graph until the first of `layers` has run: it costs memory and time"
     def begin(*_):
-        torch.set_grad_enabled(True)
-        hooks.close() # once is enough; a probe later runs without a graph
-    with torch.no_grad(), ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(layer.register_forward_hook(this_thread_only(begin)))
+        if not begun: torch.set_grad_enabled(True)
+        begun.append(True) # once is enough; a probe later runs without a graph
+
+    begun = []
+    with torch.no_grad(), forward_hooks([(layer, begin) for layer in layers]):
         yield
 
-@contextmanager
+@safe_contextmanager
 def _watch(layer, cut=True): # `hooks.watch`, also for a layer with several outputs
     kept = []
 
@@ -52,7 +53,7 @@ def _watch(layer, cut=True): # `hooks.watch`, also for a layer with several outp
         kept.append(out)
         return with_tensor(out, map_tensor(out).clone())
 
-    with layer.register_forward_hook(this_thread_only(keep)):
+    with forward_hooks([(layer, keep)]):
         yield kept
 
 def in_full(o:Tensor)->Tensor:
@@ -195,13 +196,10 @@ def _multiply_and_add(norm, inp, out): # a forward hook: the same output, comput
     channels = (1, -1) + (1,)*(out.dim() - 2)
     return (inp[0]*s.view(channels) + t.view(channels)).to(out.dtype)
 
-@contextmanager
+@safe_contextmanager
 def _plain_batch_norms(model): # in eval mode
-    with ExitStack() as hooks:
-        for m in model.modules():
-            if type(m) in _BATCH_NORMS: # before the caller's own hooks
-                hook = this_thread_only(_multiply_and_add)
-                hooks.enter_context(m.register_forward_hook(hook, prepend=True))
+    norms = [m for m in model.modules() if type(m) in _BATCH_NORMS]
+    with forward_hooks([(m, _multiply_and_add) for m in norms], prepend=True): # before the caller's
         yield
 
 # %% ../../nbs/45_backward.ipynb #c036
@@ -218,7 +216,7 @@ def _batched_gradients(y, acts, targets): # yields for each of `acts` (n,...), o
     for part in torch.tensor(targets).split(n):
         begins = F.one_hot(part, y.shape[1]).to(y)[:, None].expand(-1, len(y), -1) # (n,b,k)
         try:
-            yield torch.vmap(backward)(begins)
+            yield held(torch.vmap(backward))(begins) # interrupted, it would leave torch inside it
         except RuntimeError: # an operation without a batched backward pass
             yield [torch.stack(gs) for gs in zip(*map(backward, begins))]
 
@@ -231,7 +229,7 @@ def _parts(y, raw, layouts, targets, note): # yields for each layer (n,b,c,h,w),
     for i, raw_g in enumerate(raw_gs):
         if is_zero[i] and raw_g.numel(): warnings.warn(note(i, raw_g), ZeroGradient, stacklevel=3)
 
-@contextmanager
+@safe_contextmanager
 def class_gradients(
     model:nn.Module,
     layers, # a list of modules, names or None (the last that can have a map)

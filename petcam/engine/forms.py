@@ -8,13 +8,13 @@ __all__ = []
 # %% ../../nbs/42d_forms.ipynb #c033
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from math import isqrt, prod
 from typing import NamedTuple
 import torch
 from torch import nn, Tensor
 from .adapter import Adapter, each_tensor, image_of
-from .modes import eval_mode, this_thread_only
+from .modes import eval_mode, forward_hooks
 
 # %% ../../nbs/42d_forms.ipynb #c035
 def map_tensor(out):
@@ -199,15 +199,14 @@ def hear_layers(
 ): # what the model outputs
     "Run the model, and call hear(name, output) for each layer that runs; its own name is ''"
     def hook(name):
-        return this_thread_only(lambda m, inp, out: hear(name, out))
+        return lambda m, inp, out: hear(name, out)
 
     def copied(t):
         return t.detach().clone().requires_grad_(grad and t.is_floating_point())
 
-    with eval_mode(model), torch.set_grad_enabled(grad), ExitStack() as hooks:
-        for name, m in model.named_modules():
-            if not isinstance(m, torch.jit.ScriptModule): # which takes no hooks
-                hooks.enter_context(m.register_forward_hook(hook(name)))
+    hooks = [(m, hook(name)) for name, m in model.named_modules()
+             if not isinstance(m, torch.jit.ScriptModule)] # which takes no hooks
+    with eval_mode(model), torch.set_grad_enabled(grad), forward_hooks(hooks):
         return adapter.run(model, each_tensor(copied, x))
 
 class _Enough(Exception):

@@ -14,6 +14,7 @@ from .targets import check_logits, target_classes, probabilities
 from ..files.images import load_mask
 from ..heatmap import as_mask, upsample
 from .modes import eval_mode
+from ..training.interrupts import safely
 
 # %% ../../nbs/46_scoring.ipynb #c005
 def match_masks(
@@ -115,7 +116,6 @@ def _checked_maps(maps, image): # on its device
     if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
     return maps
 
-@torch.no_grad()
 def _curve(model, x, maps, target, steps, activation, adapt, before, after, whole): # (b,steps+1)
     check_batch(x, model)
     if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
@@ -127,7 +127,7 @@ def _curve(model, x, maps, target, steps, activation, adapt, before, after, whol
         changed = torch.where(ranks < ranks[0].numel()*i/steps, after, before)
         return check_logits(adapter.run(model, with_image(x, changed)))
 
-    with eval_mode(model):
+    with eval_mode(model), torch.no_grad():
         ys = [scores(i) for i in range(steps + 1)]
     ks = target_classes(ys[whole], target) # `whole`: the step of the whole image
     return torch.stack([probabilities(y, activation)[range(len(y)), ks] for y in ys], 1).cpu()
@@ -177,7 +177,6 @@ def reset_weights(module:nn.Module):
         shuffled = torch.randperm(p.numel(), device=p.device)
         p.data = p.data.flatten()[shuffled].view_as(p)
 
-@torch.no_grad()
 def refit_batch_norms(
     model:nn.Module, # in eval mode
     x, # (b,3,h,w), at least two images; or a tuple or dict with them
@@ -193,7 +192,8 @@ def refit_batch_norms(
     for o in norms:
         o.train()
         o.momentum = None # exactly the statistics of this batch
-    adapter.run(model, x)
+    with safely(torch.no_grad()):
+        adapter.run(model, x)
     for o, momentum in zip(norms, momenta):
         o.eval()
         o.momentum = momentum
