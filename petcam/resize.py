@@ -92,7 +92,9 @@ def run_stages(
         frozen = 'frozen' if stage.frozen and learn.pretrained else 'unfrozen'
         say(f'\n{stage.size} pixels, {frozen}, {stage.rates}')
         if learn.data.size != stage.size:
-            learn.data = get_data(stage.size, learn.data.bs, path=learn.data.pets)
+            old = learn.data
+            learn.data = get_data(stage.size, old.bs, path=old.pets,
+                                  workers=old.workers)
         if i and stages[i-1].frozen and not stage.frozen: learn.unfreeze()
         if i < finished:
             vars(learn).update(done[i])

@@ -9,11 +9,11 @@ __all__ = []
 import re, sys
 
 # %% ../../nbs/42a_names.ipynb #c005
-_JOINERS = '\u200c\u200d'
+_KEPT = '\u200c\u200d\xa0' # joiners, and the space that does not break
 
 def _printed(c): # one character
-    if c.isspace(): return ' '
-    return c if c.isprintable() or c in _JOINERS else repr(c)[1:-1]
+    if c in _KEPT or c.isprintable(): return c
+    return ' ' if c.isspace() else repr(c)[1:-1]
 
 def clean_name(
     text, # a name from outside
