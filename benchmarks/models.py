@@ -12,6 +12,9 @@ oracle calls maps, and petcam does not offer; global: offered, and the oracle ca
 behind uniform attention and in maps of 4 x 4). opens: the layer for `layer=None`. full: the largest difference of `grad_cam` from a slow full backward
 pass, at the opening layer and in the middle, as a fraction of the largest value; captum: the same from captum's LayerGradientXActivation
 (for HiResCAM, which is the same for every layout). cost: `layers_of`, in forward passes of one image, as measured.
+
+Sixteen patches are coarse: what has been put into the order of windows (Hiera's tokens, MaxViT's grid) passes with the oracle, and counts as lost, rightly
+refused.
 """
 import argparse, gc, os, statistics, time, warnings
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')

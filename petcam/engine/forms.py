@@ -54,7 +54,7 @@ def _grids(n, sides, seen): # the grids (rows, columns) that n tokens can have
     known = sorted(seen, key=prod, reverse=True) # few other tokens first
     most = n - (len(sides) == 1) # n places of a signal are no tokens, but channels last
     return [grid for grid in dict.fromkeys(known + fitting)
-            if max(1, n - max(16, n//2)) <= prod(grid) <= most]
+            if max(1, n - max(16, n//4)) <= prod(grid) <= most]
 
 def _turned(form): # the same form of (n,b,c)
     return Form(form.name, lambda o: form.layout(o.transpose(0, 1)))
@@ -103,25 +103,28 @@ def is_clear(shape, sides):
     heads = before <= 64 # (b,heads,n,n), or (b,heads,n,c)
     return h*w > 1 and _like_image(h, w, sides, slack=2) and not channels_last and not heads
 
-def _patch_grid(model, sides): # of the convolution that cuts the image into patches; None: no such
+def _patch_grids(model, sides): # of the convolution that cuts the image into patches, if any
     kinds = nn.Conv1d, nn.Conv2d, nn.Conv3d
     first = next((m for m in model.modules() if isinstance(m, kinds)), None)
     if first is None or first.stride != first.kernel_size or len(first.stride) != len(sides):
-        return None
-    return tuple(side//stride for side, stride in zip(sides, first.stride))
+        return []
+    return [tuple(side//stride for side, stride in zip(sides, first.stride))]
 
-def _evident(out, b, sides, grid, reshape): # the form that needs no probe; None: in doubt
+def _fits(n, grid): # can n tokens be a grid and a few others?
+    return 0 <= n - prod(grid) <= 16
+
+def _evident(out, b, sides, seen, reshape): # the form that needs no probe; None: in doubt
     o = map_tensor(out)
     if o is None: return None
     if reshape:
-        given = _possible(out, b, sides, [grid] if grid else [], reshape)
+        given = _possible(out, b, sides, seen, reshape)
         return given[0] if given else None
     if len(o) != b: return None
     if is_clear(o.shape, sides): return CHANNELS_FIRST
     if is_clear(o.movedim(-1, 1).shape, sides): return CHANNELS_LAST
-    if not grid or o.dim() != 3: return None
-    fits = [0 <= n - prod(grid) <= 16 for n in o.shape[1:]] # as tokens, as channels
-    return tokens(*grid) if fits == [True, False] else None
+    if o.dim() != 3 or any(_fits(o.shape[2], grid) for grid in seen): return None
+    fitting = {grid for grid in seen if _fits(o.shape[1], grid)}
+    return tokens(*fitting.pop()) if len(fitting) == 1 else None
 
 # %% ../../nbs/42d_forms.ipynb #c044
 _FAR = {1: (1,), 2: (-1, 1), 3: (1, -1, 1)} # for each side: 1, if it grows towards the top right
@@ -151,6 +154,7 @@ def _probe_inputs(x): # `x` with the three images in it; whatever else there is,
 class Response(NamedTuple):
     "How an output that is read in some form answers to the two corners"
     sides: list # for each side of several locations: correlation; how many channels agree (sigma)
+    row: bool # one row of an image: has it a side of one location?
     channels: int
     parted: float # how far the channels tell the corners apart: 0, not at all, to 2
 
@@ -170,7 +174,7 @@ def _response(maps): # (3,c,...); None: one of the corners changes nothing
         along = (D.sum(others) if others else D) @ place # (c,)
         r = along.sum()/(norm*place.norm()*prod(D.shape[o] for o in others)**.5)
         sides.append((float(r), float(along.sum()/along.norm())))
-    return Response(sides, len(D), float(D.flatten(1).sum(1).abs().sum()))
+    return Response(sides, len(sides) < D.dim() - 1, len(D), float(D.flatten(1).sum(1).abs().sum()))
 
 def _least(response): # of the correlations
     return min(r for r, _ in response.sides)
@@ -184,6 +188,7 @@ def _answers_place(response): # does a location answer to the same one of the im
     least, most = _least(response), max(r for r, _ in response.sides)
     surely = all(sigma > .9 and (r > .2 or sigma > 2.5) for r, sigma in response.sides)
     strong = least > (.06 if len(response.sides) > 1 else .5) and least > .4*most
+    if response.row: surely = all(sigma > .5*response.channels**.5 for _, sigma in response.sides)
     return surely and strong and not _answers_elsewhere(response)
 
 def _answers_everywhere(response): # each location to all of the image, and each channel too
@@ -232,7 +237,7 @@ def _map_shape(form, out): # and how many numbers of the whole output the map le
     maps = form(out)
     return tuple(maps.shape[1:]), sum(numbers) - maps.numel()
 
-def _layer(out, image, seen, grid, reshape): # of the three images
+def _layer(out, image, seen, reshape): # of the three images
     forms = _possible(out, 3, image.shape[2:], seen, reshape)
     responses, found = {}, []
     for form in forms:
@@ -242,7 +247,7 @@ def _layer(out, image, seen, grid, reshape): # of the three images
         if _answers_place(response): found.append(form)
         if form is CHANNELS_FIRST and found and image.dim() > 3: break # nothing else is right
     form = max(found, key=lambda form: _least(responses[form]), default=None)
-    if not found and (evident := _evident(out, 3, image.shape[2:], grid, reshape)):
+    if not found and (evident := _evident(out, 3, image.shape[2:], seen, reshape)):
         read = [response for form, response in responses.items() if form.name == evident.name]
         if read and all(map(_answers_everywhere, read)): form = evident
     if {CHANNELS_FIRST, CHANNELS_LAST} <= set(found) and _is_table(out): form = None
@@ -261,16 +266,17 @@ def probe(
     names=None, # of the layers to look at; None: all
 )->tuple[dict,dict]: # name -> Layer, of one call; name -> how many times it runs
     "Which layers output feature maps, and in which form?"
-    image, seen, found, runs = image_of(x), [], {}, Counter()
-    grid, last = _patch_grid(model, image.shape[2:]), [None, None]
+    image, found, runs, last = image_of(x), {}, Counter(), [None, None]
+    seen = _patch_grids(model, image.shape[2:])
 
     def hear(name, out):
         runs[name] += 1
         if runs[name] != (adapter.call or 0) + 1: return
         if out is not last[0]: # a container often hands on what its last layer outputs
-            last[:] = out, _layer(out, image, seen, grid, adapter.reshape)
+            last[:] = out, _layer(out, image, seen, adapter.reshape)
         found[name] = layer = last[1]
-        if layer.form in (CHANNELS_FIRST, CHANNELS_LAST): seen.append(layer.shape[1:])
+        if layer.form in (CHANNELS_FIRST, CHANNELS_LAST) and layer.shape[1:] not in seen:
+            seen.append(layer.shape[1:])
         if names and names <= found.keys(): raise _Enough
 
     with suppress(_Enough):
@@ -286,8 +292,8 @@ def forms_of(
 )->tuple[dict,dict]: # name -> Form; name -> the reason, of those that are no feature maps
     "How are these outputs read as feature maps (b,c,h,w) of the images, and which are none?"
     image = image_of(x)
-    grid = _patch_grid(model, image.shape[2:])
-    known = {o: _evident(out, len(image), image.shape[2:], grid, adapter.reshape)
+    seen = _patch_grids(model, image.shape[2:])
+    known = {o: _evident(out, len(image), image.shape[2:], seen, adapter.reshape)
              for o, out in outputs.items()}
     forms = {o: form for o, form in known.items() if form is not None}
     doubtful = known.keys() - forms
