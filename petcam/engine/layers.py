@@ -165,9 +165,7 @@ def _last_layer(model, x, adapter): # its name
         raise TypeError('layer must be a module or its name, got None, which needs x as well')
     check_batch(x, model)
     if adapter == Adapter() and (name := _clear_last(model, x, adapter)): return name
-    names = _with_gradient(_layers(model, x, adapter))
-    if not names: raise ValueError(_NO_LAYER)
-    return names[-1]
+    return last_layers(model, x, adapter)[0]
 
 def last_layers(
     model:nn.Module,
@@ -178,11 +176,12 @@ def last_layers(
     shapes = _layers(model, x, adapter)
     names = _with_gradient(shapes)
     if not names: raise ValueError(_NO_LAYER)
-    last = names[-1]
-    larger = [name for name in names if shapes[name][1:] != shapes[last][1:]]
-    if not larger: return [last]
-    size = shapes[larger[-1]][1:]
-    return [last, _end([name for name in larger if shapes[name][1:] == size])]
+    ends = []
+    while names and len(ends) < 2:
+        size = shapes[names[-1]][1:]
+        ends.append(_end([name for name in names if shapes[name][1:] == size]))
+        names = [name for name in names if shapes[name][1:] != size]
+    return ends
 
 def stage_ends(
     layers:dict, # name -> (c,h,w), as from `layers_of`
