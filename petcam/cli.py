@@ -51,6 +51,7 @@ def _names(text):
     return [o.strip() for o in text.split(',') if o.strip()]
 
 def _check_writable(folder): # it is made and tried; a new one goes again until there is a file
+    if not is_first(): return Path(folder) # another process writes
     try:
         with folder_made(folder), temporary_beside(Path(folder)/'tried'):
             pass

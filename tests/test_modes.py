@@ -27,6 +27,16 @@ def in_thread(f, *args):
     thread.start()
     return thread
 
+def test_eval_mode_restores_each_mode_and_the_random_state():
+    m = tiny()
+    m[1].eval()
+    modes, state = [o.training for o in m.modules()], torch.get_rng_state()
+    with pytest.raises(KeyError), eval_mode(m):
+        assert not any(o.training for o in m.modules())
+        torch.rand(3)
+        raise KeyError
+    assert [o.training for o in m.modules()] == modes and torch.equal(torch.get_rng_state(), state)
+
 # ---------- a context is entered or not ----------
 
 @pytest.mark.parametrize('moment', ['entering', 'inside', 'leaving'])

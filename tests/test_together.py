@@ -67,7 +67,7 @@ def test_petcam_run_speaks_and_writes_once(few_pets, tmp_path):
                   '--weights', 'toy', '--arch', 'mobilenet_v3_small', '--out', tmp_path/'out')
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('in 2 processes') == done.stdout.count('error of the three stages') == 1 and done.stdout.count('train_loss') == 3
-    assert sorted(p.name for p in (tmp_path/'out').rglob('*') if p.is_file()) == ['report.html', 'resume-before.pth', 'resume.pth', 'stage-1.pth', 'stage-2.pth', 'stage-3.pth']
+    assert sorted(p.name for p in (tmp_path/'out').rglob('*') if p.is_file()) == ['report.html', 'report.json', 'resume-before.pth', 'resume.pth', 'stage-1.pth', 'stage-2.pth', 'stage-3.pth']
 
 def test_a_share_of_one_image_is_refused(few_pets, tmp_path):
     done = launch('--no_python', Path(sys.executable).with_name('petcam'), 'run', '--data', few_pets, '--bs', 2, '--size', 64, '--weights', 'toy', '--arch', 'mobilenet_v3_small', '--out', tmp_path/'out')
