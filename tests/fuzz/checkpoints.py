@@ -160,7 +160,7 @@ def at_cam(world, path, damaged):
     "-> outcome, word"
     out, err = world.folder/'map.png', io.StringIO()
     try:
-        with contextlib.redirect_stderr(err): code = quietly(petcam, ['cam', str(world.image), '--model', str(path), '--out', str(out), '--layer', '0'])
+        with contextlib.redirect_stderr(err): code = quietly(petcam, ['cam', str(world.image), '--model', str(path), '--out', str(out), '--layer', '0.0.7'])
     except BaseException as e: return 'traceback', in_words(e)
     out.unlink(missing_ok=True)
     said = err.getvalue()
