@@ -11,7 +11,7 @@ from torch import nn, Tensor
 from .engine.adapter import Adapter, check_batch
 from .engine.backward import activation
 from .engine.layers import find_layer, name_of
-from .engine.randomization import layer_order, randomized_by_layer
+from .engine.randomization import randomized_by_layer
 from .engine.targets import check_logits
 from .methods import maps_of
 from .training.numbers import check_number
