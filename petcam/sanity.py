@@ -31,7 +31,8 @@ def randomized_maps(
     check_number(draws, 'draws', 1, whole=True)
     layer = name_of(model, find_layer(model, layer, x, Adapter(**adapt)))
     if target is None:
-        target = check_logits(activation(model, layer, x, **adapt)[1]).argmax(1).tolist()
+        _, y = activation(model, layer, x, **adapt)
+        target = check_logits(y).argmax(1).tolist()
     found = {}
     for draw in range(seed, seed + draws):
         for _, net in randomized_by_layer(model, x, order, layers, draw, **adapt):

@@ -6,6 +6,9 @@ from torch import nn
 from petcam.engine import randomization
 from petcam.engine.randomization import layer_order, randomized_by_layer
 from petcam.engine.similarity import NORMALIZATIONS, normalize_maps, ssim
+from petcam.engine.statistics import spearman
+from petcam.methods import CLASS_AGNOSTIC, METHODS, maps_of
+from petcam.sanity import randomized_maps
 
 def waves(): # the two maps of Quantus's golden numbers
     n = np.arange(256)
@@ -75,9 +78,7 @@ def input_gradients(model, x):
     x = x.clone().requires_grad_()
     return torch.autograd.grad(model(x)[[0, 1], [0, 2]].sum(), x)[0][:, 0]
 
-def ranks_correlate(a, b): # (b,h,w) both, in numpy
-    ranks = [o.flatten(1).numpy().argsort(1).argsort(1) for o in (a, b)]
-    return [np.corrcoef(*o)[0, 1] for o in zip(*ranks)]
+def ranks_correlate(a, b): return spearman(a.flatten(1), b.flatten(1)) # (b,h,w) both
 
 def as_quantus_does(monkeypatch): # one seed before each layer, and statistics of 0 and 1
     monkeypatch.setattr(randomization, '_refit_behind', lambda *args: None)
@@ -185,4 +186,45 @@ def test_layers_of_ones_own_and_what_is_refused():
     for call, said in ((lambda: randomized_by_layer(model, x, 'cascade'), "'cascade'.*cascading"), (lambda: randomized_by_layer(model, x, seed=-1), 'seed is -1'),
                        (lambda: layer_order(model, x, depth=0), 'depth is 0'), (lambda: randomized_by_layer(model, x, layers={'top': ['7']}), "no module '7'"),
                        (lambda: randomized_by_layer(model, x, layers={}), 'layers'), (lambda: layer_order(model, x[0, 0]), 'batch')):
+        with pytest.raises(ValueError, match=said): call()
+
+# --- maps of networks that know ever less
+
+def test_the_maps_are_those_of_each_network_for_the_class_that_the_trained_one_predicts():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+    x = torch.randn(4, 3, 9, 9)
+    with torch.no_grad(): predicted = model(x).argmax(1).tolist()
+    for order in ('cascading', 'independent', 'bottom-up'):
+        found = randomized_maps(model, model[2], x, order=order, draws=2, seed=5)
+        assert list(found) == list(METHODS)
+        for draw in range(2):
+            for step, (_, net) in enumerate(randomized_by_layer(model, x, order, seed=5 + draw)):
+                for name, want in maps_of(net, '2', x, predicted).items(): torch.testing.assert_close(found[name][draw, step], want)
+    named = randomized_maps(model, '2', x, 'c', 'Grad-CAM', class_names='a b c d e'.split(), draws=1)
+    torch.testing.assert_close(named['Grad-CAM'], randomized_maps(model, '2', x, 2, 'Grad-CAM', draws=1)['Grad-CAM'])
+
+def test_a_map_that_never_asks_the_head_stays_and_a_flipped_head_flips_the_map():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2, bias=False)).eval()
+    x = torch.randn(3, 3, 9, 9)
+    trained = maps_of(model, '1', x, 0)
+    found = randomized_maps(model, '1', x, 0, draws=3)
+    for name in CLASS_AGNOSTIC: torch.testing.assert_close(found[name][:, 0], trained[name].expand(3, -1, -1, -1))
+    with torch.no_grad(): a = model[1](model[0](x))
+    for draw in range(3): # Grad-CAM by hand: the new head's weights times the old activations
+        _, net = next(randomized_by_layer(model, x, seed=draw))
+        torch.testing.assert_close(found['Grad-CAM'][draw, 0], torch.einsum('c,bchw->bhw', net[4].weight[0].detach(), a)/49)
+
+def test_random_maps_are_at_zero_and_equal_maps_at_one():
+    g = torch.Generator().manual_seed(0)
+    noise, maps = torch.randn(500, 6, 6, generator=g), torch.randn(500, 6, 6, generator=g)
+    rho = spearman(noise.flatten(1), maps.flatten(1))
+    assert abs(float(rho.mean())) < 4/(500*35)**.5 and abs(float(rho.std()) - 1/35**.5) < .02 # known: the variance is 1/(n-1)
+    assert abs(float(ssim(noise, maps).mean())) < .03
+    torch.testing.assert_close(ssim(maps, maps), torch.ones(500))
+
+def test_what_randomized_maps_refuses():
+    model, x = golden_model()
+    for call, said in ((lambda: randomized_maps(model, '4', x, draws=0), 'draws is 0'), (lambda: randomized_maps(model, '4', x, methods=['GradCAM']), "'GradCAM'.*Grad-CAM"),
+                       (lambda: randomized_maps(model, '40', x), "no layer '40'"), (lambda: randomized_maps(model, '4', x[:1]), 'two images')):
         with pytest.raises(ValueError, match=said): call()
