@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['randomized_maps']
 
-# %% ../nbs/10b_sanity.ipynb #c002
+# %% ../nbs/10b_sanity.ipynb #c025
 import torch
 from torch import nn, Tensor
 from .engine.adapter import Adapter, check_batch
@@ -16,7 +16,7 @@ from .engine.targets import check_logits
 from .methods import maps_of
 from .training.numbers import check_number
 
-# %% ../nbs/10b_sanity.ipynb #c018
+# %% ../nbs/10b_sanity.ipynb #c041
 def randomized_maps(
     model:nn.Module, layer,
     x:Tensor, # (b,3,h,w), at least two images, for the statistics of the batch norms

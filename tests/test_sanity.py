@@ -184,7 +184,7 @@ def test_layers_of_ones_own_and_what_is_refused():
     model, x = golden_model()
     assert [n for n, _ in randomized_by_layer(model, x, layers={'top': ['6', '3'], 'rest': ['2', '0']})] == ['top', 'rest']
     for call, said in ((lambda: randomized_by_layer(model, x, 'cascade'), "'cascade'.*cascading"), (lambda: randomized_by_layer(model, x, seed=-1), 'seed is -1'),
-                       (lambda: layer_order(model, x, depth=0), 'depth is 0'), (lambda: randomized_by_layer(model, x, layers={'top': ['7']}), "no module '7'"),
+                       (lambda: layer_order(model, x, depth=0), 'depth is 0'), (lambda: randomized_by_layer(model, x, layers={'top': ['1']}), "no module with parameters of its own '1'"),
                        (lambda: randomized_by_layer(model, x, layers={}), 'layers'), (lambda: layer_order(model, x[0, 0]), 'batch')):
         with pytest.raises(ValueError, match=said): call()
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['layer_order', 'randomized_by_layer']
 
-# %% ../../nbs/46e_randomization.ipynb #c002
+# %% ../../nbs/46e_randomization.ipynb #c013
 import copy
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .scoring import refit_batch_norms, reset_weights
 from ..training.interrupts import same_state
 from ..training.numbers import check_number
 
-# %% ../../nbs/46e_randomization.ipynb #c004
+# %% ../../nbs/46e_randomization.ipynb #c015
 def _time_of_use(model, x, adapter): # name of a module -> when it first ran
     ended = {}
 
@@ -58,7 +58,7 @@ def layer_order(
         order.setdefault(block, []).append(name)
     return order
 
-# %% ../../nbs/46e_randomization.ipynb #c008
+# %% ../../nbs/46e_randomization.ipynb #c019
 _ORDERS = 'cascading', 'independent', 'bottom-up'
 
 def _refit_behind(model, x, start, times, adapter): # the batch norms that run from `start` on
@@ -90,10 +90,10 @@ def randomized_by_layer(
 def _checked_layers(model, layers):
     if not isinstance(layers, dict) or not layers or not all(layers.values()):
         raise ValueError(f'layers must be a dict: name -> names of modules, got {layers!r}')
-    names = [name for name, _ in model.named_modules()]
+    holders = [name for name, module in model.named_modules() if _has_parameters(module)]
     for modules in layers.values():
         for module in modules:
-            index_of(module, names, 'module')
+            index_of(module, holders, 'module with parameters of its own')
     return layers
 
 def _layer_seeds(names, seed):
