@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Interval', 'bootstrap', 'paired_bootstrap', 'spearman', 'kendall_tau']
 
-# %% ../../nbs/46a_statistics.ipynb #c002
+# %% ../../nbs/46a_statistics.ipynb #c028
 from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
 from ..training.numbers import check_number
 
-# %% ../../nbs/46a_statistics.ipynb #c007
+# %% ../../nbs/46a_statistics.ipynb #c033
 class Interval(NamedTuple):
     "A mean with the ends of its interval, from `n` images; printed in percentage points"
     mean: float
@@ -27,7 +27,7 @@ class Interval(NamedTuple):
         if not form: return str(self)
         return f'{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]'
 
-# %% ../../nbs/46a_statistics.ipynb #c008
+# %% ../../nbs/46a_statistics.ipynb #c034
 def _rows(values, name): # -> an array (n,...) of floats: one row for each image
     if isinstance(values, Tensor): values = values.detach().cpu().double()
     values = np.asarray(values, float)
@@ -36,7 +36,7 @@ def _rows(values, name): # -> an array (n,...) of floats: one row for each image
                          f'got {values.shape} with {np.isnan(values).sum()} nan')
     return values
 
-# %% ../../nbs/46a_statistics.ipynb #c009
+# %% ../../nbs/46a_statistics.ipynb #c035
 def bootstrap(
     statistic, # of arrays like `samples` -> a number
     *samples, # (n,...) each, a row for each image: the same rows are drawn from all
@@ -72,7 +72,7 @@ def paired_bootstrap(
     per_image = (a - b).reshape(len(a), -1).mean(1)
     return bootstrap(np.mean, per_image, draws=draws, level=level, seed=seed)
 
-# %% ../../nbs/46a_statistics.ipynb #c017
+# %% ../../nbs/46a_statistics.ipynb #c043
 def _ranks(x): # (...,n) -> (...,n) average ranks from 1 to n
     x = x.contiguous()
     ordered = x.sort(-1).values
@@ -87,7 +87,7 @@ def _ranked(values, name): # -> a tensor (...,n) of doubles
                          f'got {tuple(values.shape)} with {int(values.isnan().sum())} nan')
     return values
 
-# %% ../../nbs/46a_statistics.ipynb #c018
+# %% ../../nbs/46a_statistics.ipynb #c044
 def spearman(
     a, # (...,n)
     b, # (...,n); the dimensions before the last are broadcast
