@@ -7,7 +7,9 @@ __all__ = ['draw_pet', 'draw_pair', 'make_toypets']
 
 # %% ../../nbs/29_scenes.ipynb #c002
 import json, os, subprocess, sys, time
+from colorsys import hsv_to_rgb
 from copy import deepcopy
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 import numpy as np
@@ -260,8 +262,9 @@ def _paint_ball(canvas, taken, rng):
     r = min(taken.shape)*rng.uniform(.06, .09)
     place = _free_place(taken, r, rng)
     canvas.start_animal()    # for a mask of its own
-    for part in _ball(0, 1, 1/.35, rng):
-        canvas.paint(part, lambda p: 4*(place + p*r), 4*r)
+    vivid = tuple(int(255*o) for o in hsv_to_rgb(rng.random(), .8, .95))
+    for part, colour in zip(_ball(0, 1, 1/.35, rng), (vivid, (245, 245, 240))):
+        canvas.paint(replace(part, fill=colour), lambda p: 4*(place + p*r), 4*r)
 
 def draw_pet(
     breed,       # a name in `BREEDS` or a `Breed`
