@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'AblatedPet', 'ablate_parts', 'part_effects', 'part_evidence', 'rank_agreement', 'PartStudy',
-           'parts_study', 'agreements', 'plot_parts', 'best_of', 'report_parts']
+           'parts_study', 'agreements', 'plot_parts', 'report_parts']
 
-# %% ../nbs/53c_parts.ipynb #c027
+# %% ../nbs/53c_parts.ipynb #c002
 import csv, sys
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from .toy.breeds import BREEDS
 from .toy.scenes import draw_pet
 from .training.loading import check_whole, default_workers
 
-# %% ../nbs/53c_parts.ipynb #c030
+# %% ../nbs/53c_parts.ipynb #c005
 class AblatedPet(NamedTuple):
     "A toy pet, whole and without each part that one sees"
     x: Tensor # (1+p,3,h,w), normalised: the whole pet, then without each of p parts
@@ -57,7 +57,7 @@ def ablate_parts(
     x = normalize(torch.stack([as_tensor(o) for o in images]))
     return AblatedPet(x, torch.stack(masks), list(parts))
 
-# %% ../nbs/53c_parts.ipynb #c031
+# %% ../nbs/53c_parts.ipynb #c006
 def part_effects(
     model:nn.Module,
     x:Tensor, # (1+p,3,h,w): an image whole, then without each of p parts
@@ -81,7 +81,7 @@ def part_evidence(
     positive = upsample(maps, masks.shape[1:]).cpu().clamp(min=0)
     return torch.einsum('...hw,phw->...p', positive, masks.float())
 
-# %% ../nbs/53c_parts.ipynb #c035
+# %% ../nbs/53c_parts.ipynb #c010
 def rank_agreement(
     effects:Tensor, # (n,p); nan for a part that one does not see
     evidence:Tensor, # (n,p)
@@ -95,7 +95,7 @@ def rank_agreement(
     return torch.stack([spearman(a[s], b[s]) for a, b, s in zip(effects, evidence, seen)]
                        ).nan_to_num(0.)
 
-# %% ../nbs/53c_parts.ipynb #c038
+# %% ../nbs/53c_parts.ipynb #c013
 BASELINES = 'random map', 'centred Gaussian', 'part area'
 _RANDOM = ', random weights'
 
@@ -145,7 +145,7 @@ def _check_classes(class_names):
         raise ValueError(f'the classes must be breeds that can be drawn, and these are none: '
                          f'{", ".join(unknown[:3]) or "an empty list"}')
 
-# %% ../nbs/53c_parts.ipynb #c039
+# %% ../nbs/53c_parts.ipynb #c014
 def parts_study(
     model:nn.Module,
     class_names:list, # in the model's order, all of them in `BREEDS`
@@ -185,7 +185,7 @@ def parts_study(
                for layer, of_layer in evidence.items()}
     return PartStudy(pets.breeds, torch.stack(effects), stacked)
 
-# %% ../nbs/53c_parts.ipynb #c040
+# %% ../nbs/53c_parts.ipynb #c015
 def agreements(
     result:PartStudy,
     leave_out=('head',), # parts that are not ranked
@@ -195,7 +195,7 @@ def agreements(
     return {layer: {name: rank_agreement(result.effects[:, kept], v[:, kept])
                     for name, v in methods.items()} for layer, methods in result.evidence.items()}
 
-# %% ../nbs/53c_parts.ipynb #c045
+# %% ../nbs/53c_parts.ipynb #c020
 def _interval(values, minus=0.): # two digits need no more than 2,000 draws
     return paired_bootstrap(values, minus, draws=2000)
 
@@ -213,6 +213,8 @@ def plot_parts(result:PartStudy)->Figure:
     rho = agreements(result)
     figure = Figure(figsize=(4.2*(1 + len(rho)), 3.8), layout='constrained')
     left, *others = figure.subplots(1, 1 + len(rho))
+    for ax in others[1:]:
+        ax.sharex(others[0])
     plot_intervals(left, _effect_rows(result.effects), ['head'], chance=0, scale=1)
     left.set(title=f'logit lost without the part\n({len(result.breeds)} toy pets; head: with face)')
     for ax, (layer, of_layer) in zip(others, rho.items()):
@@ -221,13 +223,13 @@ def plot_parts(result:PartStudy)->Figure:
         ax.set(title=f'layer {layer}: rank correlation\n(hollow: random weights)')
     return figure
 
-# %% ../nbs/53c_parts.ipynb #c047
-def best_of(names, rho:dict)->str: # rho: method -> (n,)
+# %% ../nbs/53c_parts.ipynb #c022
+def _best_of(names, rho:dict)->str: # rho: method -> (n,)
     "The name with the highest mean: chosen after looking, so what beats it beats each of them"
     return max(names, key=lambda o: float(rho[o].mean()))
 
 def _differences(rho): # method -> {another: Interval}, pet by pet
-    others = best_of(BASELINES, rho), best_of(CLASS_AGNOSTIC, rho)
+    others = _best_of(BASELINES, rho), _best_of(CLASS_AGNOSTIC, rho)
     return {a: {b: _interval(rho[a], rho[b]) for b in others if a != b} for a in METHODS}
 
 def _rows(result): # layer, method, measure, Interval: all numbers of a study
@@ -267,7 +269,7 @@ def _print_rows(rows): # as tables: the effects, and one for each layer
             columns.setdefault(measure, {})[name] = interval
         _print_table(f'layer {layer}, rank correlation' if layer else 'the network', columns)
 
-# %% ../nbs/53c_parts.ipynb #c048
+# %% ../nbs/53c_parts.ipynb #c023
 _PROVES = """\
 What it proves: where a method agrees more than the baselines, its map ranks the parts as redrawing
 without them does, for this network and these drawings. It does not prove that the map is right
