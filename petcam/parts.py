@@ -98,6 +98,7 @@ def rank_agreement(
 # %% ../nbs/53c_parts.ipynb #c013
 BASELINES = 'random map', 'centred Gaussian', 'part area'
 _RANDOM = ', random weights'
+_NAMES = *METHODS, *(f'{o}{_RANDOM}' for o in METHODS), *BASELINES
 
 class PartStudy(NamedTuple):
     "What n pets lost without each of the `PARTS`, and what maps show there"
@@ -125,14 +126,13 @@ def _batches(pets, bs): # as they come
             batch = []
     if batch: yield batch
 
-def _maps(model, randomized, layer, x, targets, seed, adapt): # name -> (b,h,w)
-    maps = maps_of(model, layer, x, targets, **adapt)
-    b, *size = next(iter(maps.values())).shape
-    of_random = maps_of(randomized, layer, x, targets, **adapt)
-    noise = torch.randn(b, *size, generator=torch.Generator().manual_seed(seed))
-    prior = centre_prior(tuple(x.shape[2:])).expand(b, -1, -1)
-    others = zip(BASELINES, (noise, prior, torch.ones_like(noise)))
-    return maps | {f'{o}{_RANDOM}': m for o, m in of_random.items()} | dict(others)
+def _maps(model, randomized, layer, x, targets, seed, adapt): # (b,m,h,w), one for each of `_NAMES`
+    maps = [*maps_of(model, layer, x, targets, **adapt).values(),
+            *maps_of(randomized, layer, x, targets, **adapt).values()]
+    b, h, w = maps[0].shape
+    noise = torch.randn(b, h, w, generator=torch.Generator().manual_seed(seed))
+    others = noise, centre_prior((h, w)).expand(b, -1, -1), torch.ones(b, h, w)
+    return torch.stack([o.cpu() for o in (*maps, *others)], 1)
 
 def _of_all(values, names): # (...,p) -> (...,8): nan for the parts that are not there
     out = torch.full((*values.shape[:-1], len(PARTS)), float('nan'))
@@ -158,32 +158,31 @@ def parts_study(
     **adapt, # the keywords of `Adapter`
 )->PartStudy:
     "What the network loses without each part, and the evidence of all methods and baselines on it"
+    if workers is None: workers = default_workers()
     check_whole(n=n, size=size, bs=bs)
-    check_whole(0, seed=seed, workers=default_workers() if workers is None else workers)
+    check_whole(0, seed=seed, workers=workers)
     _check_classes(class_names)
     pets = _Pets(class_names, n, size, seed)
-    drawn = DataLoader(pets, batch_size=None, generator=torch.Generator(), # leaves ours alone
-                       num_workers=default_workers() if workers is None else workers)
+    drawn = DataLoader(pets, batch_size=None, num_workers=workers,
+                       generator=torch.Generator()) # of its own: it draws nothing from ours
     device = next((p.device for p in model.parameters()), torch.device('cpu'))
-    effects, evidence, randomized = [], {}, None
+    first = pets[0].x.to(device)
+    layers = [layers] if isinstance(layers, str) else layers
+    layers = layers or last_layers(model, first, Adapter(**adapt))
+    randomized = randomize_weights(model, first, seed, **adapt)
+    effects, evidence = [], {layer: [] for layer in layers}
     bar = tqdm(drawn, 'drawing', leave=False, disable=not sys.stderr.isatty())
     for batch in _batches(bar, bs):
-        x = torch.cat([pet.x[:1] for pet in batch]).to(device)
-        if randomized is None:
-            layers = [layers] if isinstance(layers, str) else layers or last_layers(model, x)
-            randomized = randomize_weights(model, batch[0].x.to(device), seed, **adapt)
-        first = len(effects)
-        targets = [class_names.index(o) for o in pets.breeds[first:first + len(batch)]]
+        done, x = len(effects), torch.cat([pet.x[:1] for pet in batch]).to(device)
+        targets = [class_names.index(o) for o in pets.breeds[done:done + len(batch)]]
         effects += [_of_all(part_effects(model, pet.x.to(device), k, **adapt), pet.names)
                     for pet, k in zip(batch, targets)]
         for layer in layers:
-            maps = _maps(model, randomized, layer, x, targets, seed + first, adapt)
-            for name, m in maps.items():
-                evidence.setdefault(layer, {}).setdefault(name, []).extend(
-                    _of_all(part_evidence(o, pet.masks), pet.names) for o, pet in zip(m, batch))
-    stacked = {layer: {name: torch.stack(v) for name, v in of_layer.items()}
-               for layer, of_layer in evidence.items()}
-    return PartStudy(pets.breeds, torch.stack(effects), stacked)
+            maps = _maps(model, randomized, layer, x, targets, seed + done, adapt)
+            evidence[layer] += [_of_all(part_evidence(m, pet.masks), pet.names)
+                                for m, pet in zip(maps, batch)]
+    evidence = {o: dict(zip(_NAMES, torch.stack(v).unbind(1))) for o, v in evidence.items()}
+    return PartStudy(pets.breeds, torch.stack(effects), evidence)
 
 # %% ../nbs/53c_parts.ipynb #c015
 def agreements(

@@ -15,7 +15,7 @@ from petcam.engine.backward import ZeroGradient
 from petcam.files.images import normalize
 from petcam.files.storage import is_ours
 from petcam.head import create_cnn
-from petcam.localise import randomize_weights
+from petcam.localise import centre_prior, randomize_weights
 from petcam.methods import CLASS_AGNOSTIC, METHODS, maps_of
 from petcam.parts import (BASELINES, PartStudy, ablate_parts, agreements, part_effects,
                           part_evidence, parts_study, plot_parts, rank_agreement, report_parts)
@@ -125,6 +125,14 @@ class Reader(nn.Module):
 
     def forward(self, x): return self.drop(x.flatten(1) @ self.weight.T)
 
+class InDict(nn.Module):
+    "Several outputs, so that one has to be named"
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, x): return dict(features=x, scores=self.inner(x))
+
 def test_effects_are_differences_of_logits_in_eval_mode_and_the_model_stays():
     model, x = Reader(), torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     before, state = model.weight.detach().clone(), torch.get_rng_state()
@@ -136,16 +144,7 @@ def test_effects_are_differences_of_logits_in_eval_mode_and_the_model_stays():
     assert model.training and model.drop.training and not effects.requires_grad
     assert torch.equal(model.weight, before) and model.weight.grad is None
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(part_effects(lambda_model(model), x, 2, logits='scores'), effects)
-
-def lambda_model(model):
-    class InDict(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = model
-
-        def forward(self, x): return dict(features=x, scores=self.inner(x))
-    return InDict()
+    assert torch.equal(part_effects(InDict(model), x, 2, logits='scores'), effects)
 
 def test_evidence_is_the_sum_of_what_is_above_zero():
     generator = torch.Generator().manual_seed(0)
@@ -223,6 +222,9 @@ def test_a_study_holds_what_single_pets_give(small_net, study_of_few):
                 assert found[hidden].isnan().all()
         area = pet.masks.sum((1, 2)).float()
         assert torch.equal(r.evidence['4']['part area'][i, at], area)
+        prior = F.interpolate(centre_prior((15, 15))[None, None], (64, 64), mode='bilinear')[0, 0]
+        by_hand = (prior*pet.masks).sum((1, 2))
+        assert torch.allclose(r.evidence['2']['centred Gaussian'][i, at], by_hand, rtol=1e-4)
     assert len({tuple(o) for o in r.evidence['2']['random map'].nan_to_num(0).tolist()}) == 7
 
 def test_processes_and_batches_change_no_number(small_net, study_of_few):
@@ -233,6 +235,17 @@ def test_processes_and_batches_change_no_number(small_net, study_of_few):
     for layer, methods in study_of_few.evidence.items():
         for name, v in methods.items():
             assert torch.equal(v.nan_to_num(9), other.evidence[layer][name].nan_to_num(9)), name
+
+def test_a_model_with_several_outputs_is_asked_for_one(small_net):
+    more = dict(n=2, size=48, workers=0)
+    named = parts_study(InDict(small_net), CLASSES, logits='scores', **more)
+    plain = parts_study(small_net, CLASSES, layers=[o.removeprefix('inner.')
+                                                    for o in named.evidence], **more)
+    assert torch.equal(named.effects.nan_to_num(9), plain.effects.nan_to_num(9))
+    for layer, methods in plain.evidence.items():
+        for name, v in methods.items():
+            other = named.evidence[f'inner.{layer}'][name]
+            assert torch.allclose(v.nan_to_num(9), other.nan_to_num(9), atol=1e-4), name
 
 def test_the_head_is_ranked_only_when_asked(study_of_few):
     without, with_head = agreements(study_of_few), agreements(study_of_few, leave_out=())
