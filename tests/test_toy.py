@@ -250,9 +250,10 @@ def test_a_part_that_the_pose_does_not_show_changes_nothing():
     assert digest([whole]) == digest([draw_pet('beagle', 3, (80, 72), pose='portrait',
                                                without=('legs', 'tail'))])
 
-@pytest.mark.parametrize('without', ['ear', ['eyes', 'ear']])
-def test_an_unknown_part_names_its_neighbours(without):
-    with pytest.raises(ValueError, match="unknown part 'ear': expected some of ears, .*ears"):
+@pytest.mark.parametrize('without,word', [('ear', "'ear'"), (['eyes', 'ear'], "'ear'"), (None, 'None'),
+                                          ([3], '3')])
+def test_an_unknown_part_names_its_neighbours(without, word):
+    with pytest.raises(ValueError, match=f'unknown part {word}: expected some of ears, .*nearest are'):
         draw_pet('pug', without=without)
 
 def test_parts_and_a_ball_together():

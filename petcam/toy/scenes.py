@@ -226,7 +226,7 @@ def _canvas_with_background(w, h, scene, day):
 
 def _checked_parts(names):
     "One name of a part or several, as a tuple"
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = tuple(names) if np.iterable(names) and not isinstance(names, str) else (names,)
     for name in names:
         if name not in PARTS:
             raise ValueError(f'unknown part {name!r}: expected some of {", ".join(PARTS)}; '
@@ -275,7 +275,7 @@ def draw_pet(
     parts=False, # also return {name: mask} of the visible parts; together they are the mask
     without=(),  # a name of a part, or several: the same animal without these
     ball=False,  # with a ball beside the animal; also return the ball's mask
-)->tuple:        # image, mask (h,w) uint8; {name: mask}; ball's mask
+)->tuple:        # image, mask (h,w) uint8; if asked for: {name: mask}, the ball's mask
     "Draw one animal of a breed: an RGB image, and a mask that is 1 where the animal is"
     breed, without = breed_named(breed), _checked_parts(without)
     look, background, day, own = _generators(seed, 4)    # the ball has its own
