@@ -136,3 +136,33 @@ def test_drawing_needs_no_torch():
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+@pytest.mark.parametrize('pose', POSES)
+def test_a_ball_changes_nothing_outside_its_disc(pose, monkeypatch):
+    "For each breed; the disc is a closed form, from where the ball was put"
+    discs = []
+    monkeypatch.setattr(scenes, '_free_place', lambda taken, r, rng, _found=scenes._free_place:
+                        discs.append((found := _found(taken, r, rng), r)) or found)
+    colours = set()
+    for k, name in enumerate(BREEDS):
+        size = (82, 74) if k % 2 else (74, 83) # wide and high, even and odd
+        image, mask = draw_pet(name, (4, k), size, pose=pose)
+        other, same_mask, ball = draw_pet(name, (4, k), size, pose=pose, ball=True)
+        (x, y), r = np.array(discs[-1][0])*2, discs[-1][1]*2 # in pixels of the image
+        down, along = np.mgrid[:size[1], :size[0]] + .5
+        distance = np.hypot(along - x, down - y)
+        differs = (np.asarray(image) != np.asarray(other)).any(2)
+        assert np.array_equal(mask, same_mask) and not differs[distance > r + 1.5].any(), name
+        assert differs[(distance < r - 1.5) & (ball == 1)].mean() > .9, name
+        # visible: the disc without what the pet hides of it, up to the rim
+        inside, outside = distance < r - 1.5, distance > r + 1.5
+        assert (ball[inside] == 1 - mask[inside]).all() and not ball[outside].any(), name
+        assert ball.sum() > .5*np.pi*r*r and .12 < 2*r/73 < .19, name
+        colours.add(np.asarray(other)[ball == 1].mean(0).round(-1).tobytes())
+    assert len(colours) > 30
+
+def test_with_a_ball_comes_the_ball_of_its_own_seed():
+    first, _, ball = draw_pet('pug', 1, (90, 80), ball=True)
+    again, _, same = draw_pet('pug', 1, (90, 80), ball=True)
+    assert digest([[first, ball]]) == digest([[again, same]])
+    assert digest([draw_pet('pug', 1, (90, 80), ball=False)]) == digest([draw_pet('pug', 1, (90, 80))])

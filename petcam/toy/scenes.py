@@ -7,6 +7,7 @@ __all__ = ['draw_pet', 'draw_pair', 'make_toypets']
 
 # %% ../../nbs/29_scenes.ipynb #c002
 import json, os, subprocess, sys, time
+from copy import deepcopy
 from operator import index
 from pathlib import Path
 import numpy as np
@@ -220,16 +221,44 @@ def _canvas_with_background(w, h, scene, day):
     _paint_background(canvas, scene)
     return canvas
 
+def _silhouette(w, h, breed, pose, box, look):
+    "Where the animal will be: (h//2,w//2), true or false"
+    canvas = Canvas(w//2*2, h//2*2, np.array([-.6, -.8]))
+    paint_animal(canvas, breed, pose, box/2, look)
+    return canvas.masks()[0] > 0
+
+def _free_place(taken, r, rng):
+    "The centre of a disc of radius `r` in the middle square: the freest of random places"
+    h, w = taken.shape
+    side = min(w, h)
+    y, x = np.mgrid[:h,:w]
+    low = np.array([(w-side)/2+r, h/2])
+    high = np.array([(w+side)/2-r, (h+side)/2-r])
+    def hidden(place):
+        disc = (x+.5-place[0])**2 + (y+.5-place[1])**2 <= r*r
+        return taken[disc].mean()
+    places = rng.uniform(low, high, (40, 2))
+    return min(places, key=hidden)
+
+def _paint_ball(canvas, taken, rng):
+    "A ball on the ground of the middle square, where the animal that comes will not hide it"
+    r = min(taken.shape)*rng.uniform(.06, .09)
+    place = _free_place(taken, r, rng)
+    canvas.start_animal()    # for a mask of its own
+    for part in _ball(0, 1, 1/.35, rng):
+        canvas.paint(part, lambda p: 4*(place + p*r), 4*r)
+
 def draw_pet(
     breed,       # a name in `BREEDS` or a `Breed`
     seed=0,      # an int or a sequence of ints
     size=None,   # (width, height), by default 192 to 312 each
     scene=None,  # another seed for the background only
     pose=None,   # one of portrait, sitting, standing, lying
-)->tuple:        # image, mask (h,w) uint8
+    ball=False,  # with a ball beside the animal; all that it does not touch stays as it is
+)->tuple:        # image, mask (h,w) uint8; with a ball its mask, where one sees it, as well
     "Draw one animal of a breed: an RGB image, and a mask that is 1 where the animal is"
     breed = breed_named(breed)
-    look, background, day = _generators(seed, 3)
+    look, background, day, own = _generators(seed, 4)    # the ball has its own
     if scene is not None: background, = _generators(scene, 1)
     w, h = _some_size(look) if size is None else _checked_size(size)
     pose = pose or str(look.choice(POSES, p=[.46, .22, .16, .16]))
@@ -240,8 +269,10 @@ def draw_pet(
     k = side*look.uniform(.72, 1.)           # the animal's box in it
     x, y = (w, h)-side/2*np.ones(2) + look.uniform(0, side-k, 2)
     if pose=='portrait': y = 2*h-k           # its chest is cut off by the lower edge
-    paint_animal(canvas, breed, pose, (x, y, x+k, y+k), look)
-    return canvas.developed(day), canvas.masks()[0]
+    box = np.array([x, y, x+k, y+k])
+    if ball: _paint_ball(canvas, _silhouette(w, h, breed, pose, box, deepcopy(look)), own)
+    paint_animal(canvas, breed, pose, box, look)
+    return canvas.developed(day), *canvas.masks()[::-1]
 
 # %% ../../nbs/29_scenes.ipynb #c017
 def draw_pair(
