@@ -7,13 +7,16 @@ __all__ = ['draw_pet', 'draw_pair', 'make_toypets']
 
 # %% ../../nbs/29_scenes.ipynb #c002
 import json, os, subprocess, sys, time
+from colorsys import hsv_to_rgb
 from copy import deepcopy
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 from ..files.storage import folder_made, image_mark, is_ours, temporary_beside
-from .animals import POSES, paint_animal
+from ..engine.lookup import nearest
+from .animals import PARTS, POSES, paint_animal
 from .breeds import BREEDS, breed_named
 from .canvas import Canvas, Part, limb, oval, rectangle, rotated, smooth_curve
 from .coats import tile
@@ -221,6 +224,20 @@ def _canvas_with_background(w, h, scene, day):
     _paint_background(canvas, scene)
     return canvas
 
+def _checked_parts(names):
+    "One name of a part or several, as a tuple"
+    names = (names,) if isinstance(names, str) else tuple(names)
+    for name in names:
+        if name not in PARTS:
+            raise ValueError(f'unknown part {name!r}: expected some of {", ".join(PARTS)}; '
+                             f'the nearest are {nearest(str(name), PARTS)}')
+    return names
+
+def _part_masks(canvas):
+    "The mask of each part that one sees, in the order of `PARTS`"
+    found = canvas.group_masks()
+    return {name: found[name] for name in PARTS if name in found and found[name].any()}
+
 def _silhouette(w, h, breed, pose, box, look):
     "Where the animal will be: (h//2,w//2), true or false"
     canvas = Canvas(w//2*2, h//2*2, np.array([-.6, -.8]))
@@ -245,8 +262,9 @@ def _paint_ball(canvas, taken, rng):
     r = min(taken.shape)*rng.uniform(.06, .09)
     place = _free_place(taken, r, rng)
     canvas.start_animal()    # for a mask of its own
-    for part in _ball(0, 1, 1/.35, rng):
-        canvas.paint(part, lambda p: 4*(place + p*r), 4*r)
+    vivid = tuple(int(255*o) for o in hsv_to_rgb(rng.random(), .8, .95))
+    for part, colour in zip(_ball(0, 1, 1/.35, rng), (vivid, (245, 245, 240))):
+        canvas.paint(replace(part, fill=colour), lambda p: 4*(place + p*r), 4*r)
 
 def draw_pet(
     breed,       # a name in `BREEDS` or a `Breed`
@@ -254,10 +272,12 @@ def draw_pet(
     size=None,   # (width, height), by default 192 to 312 each
     scene=None,  # another seed for the background only
     pose=None,   # one of portrait, sitting, standing, lying
-    ball=False,  # with a ball beside the animal; all that it does not touch stays as it is
-)->tuple:        # image, mask (h,w) uint8; with a ball its mask, where one sees it, as well
+    parts=False, # also return {name: mask} of the visible parts; together they are the mask
+    without=(),  # a name of a part, or several: the same animal without these
+    ball=False,  # with a ball beside the animal; also return the ball's mask
+)->tuple:        # image, mask (h,w) uint8; {name: mask}; ball's mask
     "Draw one animal of a breed: an RGB image, and a mask that is 1 where the animal is"
-    breed = breed_named(breed)
+    breed, without = breed_named(breed), _checked_parts(without)
     look, background, day, own = _generators(seed, 4)    # the ball has its own
     if scene is not None: background, = _generators(scene, 1)
     w, h = _some_size(look) if size is None else _checked_size(size)
@@ -271,8 +291,11 @@ def draw_pet(
     if pose=='portrait': y = 2*h-k           # its chest is cut off by the lower edge
     box = np.array([x, y, x+k, y+k])
     if ball: _paint_ball(canvas, _silhouette(w, h, breed, pose, box, deepcopy(look)), own)
-    paint_animal(canvas, breed, pose, box, look)
-    return canvas.developed(day), *canvas.masks()[::-1]
+    paint_animal(canvas, breed, pose, box, look, without)
+    drawn = [canvas.developed(day), canvas.masks()[-1]]
+    if parts: drawn.append(_part_masks(canvas))
+    if ball: drawn.append(canvas.masks()[0])
+    return tuple(drawn)
 
 # %% ../../nbs/29_scenes.ipynb #c017
 def draw_pair(
