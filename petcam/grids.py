@@ -133,16 +133,20 @@ class _OwnCell(nn.Module):
 AGGATT_BINS = 0, .02, .05, .5, .95, .98, 1 # from the best maps to the worst
 
 def aggregate_attributions(
-    maps:Tensor, # (m,H,W), at least 50, all for the head of the same cell
-    cell:int=0,
+    maps:Tensor, # (m,q,H,W), of q heads on m mosaics, at least 50 maps
+    cells=None, # as for `grid_localisation`
     n:int=2,
-)->Tensor: # (6,H,W)
+)->Tensor: # (6,H,W), each head's own cell in the upper left
     "The means of the best, the middle and the worst maps (AggAtt, arXiv 2205.10435)"
-    maps = given_tensor(maps, 'maps').detach()
-    if maps.dim() != 3 or len(maps) < 50:
-        raise ValueError(f'expected at least 50 maps (m,H,W), got {tuple(maps.shape)}')
-    scores = grid_localisation(maps[:, None], [cell], n)[:, 0]
-    by_mass = evidence_in_cells(maps, n)[:, cell].argsort(descending=True, stable=True)
-    ordered = maps[by_mass[scores[by_mass].argsort(descending=True, stable=True)]].clamp(min=0)
+    scores = grid_localisation(maps, cells, n)
+    if scores.dim() != 2 or scores.numel() < 50:
+        raise ValueError(f'expected maps (m,q,H,W), at least 50, got {tuple(maps.shape)}')
+    own = range(n*n) if cells is None else cells
+    sides = [o//n for o in maps.shape[-2:]]
+    turned = [maps[:, i].roll([-k*side for k, side in zip(divmod(cell, n), sides)], (-2, -1))
+              for i, cell in enumerate(own)]
+    maps, scores = torch.cat(turned).detach().clamp(min=0), scores.T.flatten()
+    by_mass = evidence_in_cells(maps, n)[:, 0].argsort(descending=True, stable=True)
+    ordered = maps[by_mass[scores[by_mass].argsort(descending=True, stable=True)]]
     ends = [round(len(maps)*o) for o in AGGATT_BINS]
     return torch.stack([ordered[i:j].mean(0) for i, j in zip(ends, ends[1:])])

@@ -101,8 +101,8 @@ def test_what_upsampling_bleeds(n, left):
     assert abs(grid_localisation(upsample(maps, 448), [0]).item() - left) < 1e-6
 
 def test_aggregated_maps():
-    maps = ((torch.arange(400.)*53 % 97)/10).view(100, 2, 2)
-    bins = aggregate_attributions(maps)
+    maps = ((torch.arange(400.)*53 % 97)/10).view(100, 1, 2, 2)
+    bins = aggregate_attributions(maps, [0])
     expected = torch.tensor([ # without the authors' slip: they divide 45 maps by 44
         [[8.85, 4.45], [.05, 5.35]], [[9.1, 4.7], [.3, 5.6]],
         [[6.671112, 2.271111], [6.708889, 3.171111]], [[2.782222, 7.435555], [3.682222, 6.18]],
