@@ -12,7 +12,7 @@ from .engine.adapter import Adapter
 from .engine.backward import gradient_and_notes
 from .grids import check_cells, maps_by_head, stitch
 
-# %% ../nbs/10c_truth.ipynb #c012
+# %% ../nbs/10c_truth.ipynb #c013
 def difull(
     model:nn.Module,
     layer, # a module or its name; None: the last that can have a map

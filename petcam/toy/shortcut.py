@@ -47,12 +47,13 @@ def draw_ball_pairs(
 
 _RED = torch.tensor([1.4, .15, .25])[:, None, None]
 
-def _pair(breed, seed, size):
+def _pair(breed, seed, size): # equal where the ball is not
     image, _ = draw_pet(breed, seed, size)
-    other, _, ball = draw_pet(breed, seed, size, ball=True)
-    without, beside = (torch.from_numpy(np.array(o)).permute(2, 0, 1)/255 for o in (image, other))
+    with_ball, _, ball = draw_pet(breed, seed, size, ball=True)
+    without, there = (torch.from_numpy(np.array(o)).permute(2, 0, 1)/255
+                      for o in (image, with_ball))
     ball = torch.from_numpy(np.array(ball)) > 0
-    return without, torch.where(ball, (_RED*beside.mean(0)).clamp(0, 1), beside), ball
+    return without, torch.where(ball, (_RED*there.mean(0)).clamp(0, 1), without), ball
 
 # %% ../../nbs/30b_shortcut.ipynb #c008
 def small_network(k:int)->nn.Module: # k classes
