@@ -102,6 +102,13 @@ def test_what_upsampling_bleeds(n, left):
     assert grid_localisation(maps, [0]).item() == 1
     assert abs(grid_localisation(upsample(maps, 448), [0]).item() - left) < 1e-6
 
+@pytest.mark.parametrize('width, expected', [(1, [.2837, .286036, .237864, .253304]), (3, [.257256, .282011, .232801, .24379])])
+def test_as_b_cos_scores_it(width, expected):
+    "B-cos/B-cos-v2, commit 9a849c9: an average pool before the clamp, and cells column by column"
+    maps = ((torch.arange(4.*3*8*8)*37 % 101 - 40)/10).view(4, 3, 8, 8).sum(1)
+    smooth = F.avg_pool2d(maps[:, None], width, 1, width//2)[:, 0]
+    torch.testing.assert_close(grid_localisation(smooth, [0, 2, 1, 3]), torch.tensor(expected), atol=2e-6, rtol=1e-5)
+
 def test_aggregated_maps():
     maps = ((torch.arange(400.)*53 % 97)/10).view(100, 1, 2, 2)
     bins = aggregate_attributions(maps, [0])
@@ -173,6 +180,24 @@ def test_right_by_construction_and_wrong_by_construction():
     shares = grid_localisation(equal, n=3)[equal.amax((2, 3)) > 0]
     assert len(shares) > 5
     torch.testing.assert_close(shares, torch.full_like(shares, 1/9))
+
+@pytest.mark.parametrize('ask', [difull, dipart])
+def test_any_network_and_its_last_layer(ask):
+    torchvision = pytest.importorskip('torchvision')
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=5).eval()
+    maps = ask(net, None, torch.rand(1, 4, 3, 64, 64), torch.tensor([[0, 1, 2, 3]]), ['HiResCAM', 'Grad-CAM'])
+    shares = grid_localisation(maps['HiResCAM'])
+    assert torch.equal(shares, (maps['HiResCAM'].amax((2, 3)) > 0).float()) and shares.any()
+    assert (grid_localisation(maps['Grad-CAM']) < .9).all()
+
+def test_a_vision_transformer():
+    timm = pytest.importorskip('timm')
+    torch.manual_seed(0)
+    net = timm.create_model('vit_tiny_patch16_224', img_size=64, num_classes=5).eval()
+    maps = difull(net, None, torch.rand(1, 4, 3, 64, 64), torch.tensor([[0, 1, 2, 3]]))
+    assert maps['HiResCAM'].shape == (1, 4, 8, 8)
+    assert torch.equal(grid_localisation(maps['HiResCAM']), (maps['HiResCAM'].amax((2, 3)) > 0).float())
 
 def test_the_score_is_the_energy_inside_the_cell():
     maps = torch.randn(3, 9, 6, 12, generator=torch.Generator().manual_seed(3))
