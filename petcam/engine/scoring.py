@@ -89,8 +89,12 @@ def best_iou(
     either = piece + masks.sum((1, 2))[:, None] - both
     return (both/either.clamp(min=1)).amax(1)
 
-# %% ../../nbs/46_scoring.ipynb #c014
-def _ranks(maps, size): # (b,h,w) -> (b,1,H,W): 0 for the most important pixel
+# %% ../../nbs/46_scoring.ipynb #c014a
+def pixel_ranks(
+    maps:Tensor, # (b,h,w)
+    size, # (H,W)
+)->Tensor: # (b,1,H,W)
+    "The rank of each pixel, 0 for the most important; pixels of one value in random order"
     flat = upsample(maps, size).flatten(1)
     shuffled = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0))
     shuffled = shuffled.to(flat.device)
@@ -98,42 +102,21 @@ def _ranks(maps, size): # (b,h,w) -> (b,1,H,W): 0 for the most important pixel
     ranks = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, ranks).view(-1, 1, *size)
 
-def _gaussian_rows(n, width, like): # (n,n): each row averages its neighbours
-    pixels = torch.arange(n, device=like.device, dtype=like.dtype)
-    weights = torch.exp(-.5*(pixels[:, None] - pixels)**2/(width*n)**2)
-    return weights/weights.sum(1, keepdim=True)
-
-def _blurred(x, width=.05): # by a Gaussian of this fraction of each side
-    for side in range(2, x.dim()):
-        x = (x.movedim(side, -1) @ _gaussian_rows(x.shape[side], width, x).T).movedim(-1, side)
-    return x
-
-def _checked_maps(maps, image): # on its device, (m,b,h,w); were they one for each image?
-    maps = given_tensor(maps, 'maps').to(image.device)
-    single = maps.dim() == image.dim() - 1
-    if single: maps = maps[None]
-    if maps.dim() != image.dim() or maps.shape[1] != len(image) or not len(maps):
-        got = tuple(maps[0].shape if single else maps.shape)
-        raise ValueError(f'expected {len(image)} maps (b,h,w), got {got}')
-    if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
-    return maps, single
-
-# %% ../../nbs/46_scoring.ipynb #c014a
-def changed_logits(
+def check_maps(
     model:nn.Module,
     x, # (b,c,h,w), or a tuple or dict with images
-    images, # an iterable of changed images (b,c,h,w), made only when their turn comes
-    bs:int, # images in a forward pass
-    adapter:Adapter,
-)->list[Tensor]: # (b,k) for each of `images`
-    "What the model says to other images in the place of those in `x`"
-    images, ys = iter(images), []
-    n = 1 if adapter.inputs else max(1, bs//len(image_of(x))) # `inputs` may count on b images
-    with eval_mode(model), safely(torch.no_grad()):
-        while several := list(islice(images, n)):
-            changed = with_image(repeat_batch(x, len(several)), torch.cat(several))
-            ys += check_logits(adapter.run(model, changed)).chunk(len(several))
-    return ys
+    maps, # (b,h',w'), or of several methods, (m,b,h',w')
+)->tuple[Tensor,bool]: # (m,b,h',w') on the images' device; did they come as (b,h',w')?
+    "The maps of one method or of several, or an error that says what does not fit"
+    check_batch(x, model)
+    image = image_of(x)
+    maps = given_tensor(maps, 'maps').to(image.device)
+    single = maps.dim() == image.dim() - 1
+    several = maps[None] if single else maps
+    if several.dim() != image.dim() or several.shape[1] != len(image) or not len(several):
+        raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
+    if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
+    return several, single
 
 def repeat_batch(x, n:int):
     "A model's inputs `n` times, all images once before the first comes again"
@@ -147,33 +130,64 @@ def repeat_batch(x, n:int):
     if isinstance(x, Mapping): return {k: repeat(t) for k, t in x.items()}
     return tuple(map(repeat, x)) if isinstance(x, tuple) else repeat(x)
 
+def changed_scores(
+    model:nn.Module,
+    x, # (b,c,h,w), or a tuple or dict with images
+    images, # an iterable of n changed images (b,c,h,w), made only when their turn comes
+    target, # class index, or one per image; None: what it predicts for the whole image
+    activation, # as for `probabilities`
+    bs:int, # images in a forward pass
+    adapter:Adapter,
+)->Tensor: # (1+n,b), on the CPU
+    "The target's score in the images of `x` as they are, and in each of the changed ones"
+    if bs < 1: raise ValueError(f'bs must be 1 or more, got {bs}')
+    n = 1 if adapter.inputs else max(1, bs//len(image_of(x))) # `inputs` may count on b images
+
+    def logits(images):
+        images = iter(images)
+        while several := list(islice(images, n)):
+            changed = with_image(repeat_batch(x, len(several)), torch.cat(several))
+            yield from check_logits(adapter.run(model, changed)).chunk(len(several))
+
+    with eval_mode(model), safely(torch.no_grad()):
+        [y] = logits([image_of(x)])
+        ks = target_classes(y, target)
+        scores = [probabilities(o, activation)[range(len(o)), ks] for o in (y, *logits(images))]
+    return torch.stack(scores).cpu()
+
 # %% ../../nbs/46_scoring.ipynb #c014b
+def _gaussian_rows(n, width, like): # (n,n): each row averages its neighbours
+    pixels = torch.arange(n, device=like.device, dtype=like.dtype)
+    weights = torch.exp(-.5*(pixels[:, None] - pixels)**2/(width*n)**2)
+    return weights/weights.sum(1, keepdim=True)
+
+def _blurred(x, width=.05): # by a Gaussian of this fraction of each side
+    for side in range(2, x.dim()):
+        x = (x.movedim(side, -1) @ _gaussian_rows(x.shape[side], width, x).T).movedim(-1, side)
+    return x
+
 def _curves(model, x, maps, target, steps, activation, bs, adapt, change, deletes):
-    check_batch(x, model)
-    for name, n in dict(steps=steps, bs=bs).items():
-        if n < 1: raise ValueError(f'{name} must be 1 or more, got {n}')
-    image, adapter = image_of(x), Adapter(**adapt)
-    maps, single = _checked_maps(maps, image)
+    maps, single = check_maps(model, x, maps)
+    if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
+    image, n = image_of(x), steps - 1
     changed = change(image)
 
     def in_order(whole, changed): # to first and last
         return (whole, changed) if deletes else (changed, whole)
 
-    def images(): # all but the whole one: wholly changed, and after each step, map after map
+    def images(): # wholly changed, which is the same for all maps; then after each step
         yield changed
         before, after = in_order(image, changed)
         for m in maps:
-            ranks = _ranks(m, image.shape[2:])
+            ranks = pixel_ranks(m, image.shape[2:])
             for i in range(1, steps):
                 yield torch.where(ranks < ranks[0].numel()*i/steps, after, before)
 
-    [y] = changed_logits(model, x, [image], bs, adapter)
-    ks = target_classes(y, target)
-    ys = [y, *changed_logits(model, x, images(), bs, adapter)]
-    whole, gone, *inner = [probabilities(y, activation)[range(len(y)), ks] for y in ys]
-    (first, last), inner = in_order(whole, gone), iter(inner)
-    curves = [torch.stack([first, *islice(inner, steps - 1), last], 1) for _ in maps]
-    return curves[0].cpu() if single else torch.stack(curves).cpu()
+    whole, gone, *inner = changed_scores(model, x, images(), target, activation, bs,
+                                         Adapter(**adapt))
+    first, last = in_order(whole, gone)
+    curves = [torch.stack([first, *inner[k*n:k*n + n], last], 1) for k in range(len(maps))]
+    return curves[0] if single else torch.stack(curves)
 
 # %% ../../nbs/46_scoring.ipynb #c015
 def deletion(
