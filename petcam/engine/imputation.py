@@ -76,7 +76,8 @@ def impute(
     if not 0 <= noise < float('inf'):
         raise ValueError(f'noise must be a number from 0, got {noise}')
     missing = missing[:, None]
-    with safely(torch.no_grad()):
+    # cuDNN may round to TF32, and then the steps would not converge
+    with safely(torch.no_grad()), safely(torch.backends.cudnn.flags(enabled=False)):
         filled, _ = _fill(x.float(), missing)
         shake = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(filled)
         return torch.where(missing, filled + noise*shake, x).to(x.dtype)

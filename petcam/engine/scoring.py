@@ -130,6 +130,16 @@ def repeat_batch(x, n:int):
     if isinstance(x, Mapping): return {k: repeat(t) for k, t in x.items()}
     return tuple(map(repeat, x)) if isinstance(x, tuple) else repeat(x)
 
+def cell_masks(
+    size, # (h,w)
+    grid:int, # cells on each side; pixels that are left over belong to none
+)->Tensor: # (grid*grid,h,w), true inside
+    "The cells of a grid, row by row, each as a mask"
+    if not 1 <= grid <= min(size):
+        raise ValueError(f'grid must be from 1 to {min(size)} cells, got {grid}')
+    rows, columns = (torch.arange(grid)[:, None] == torch.arange(n)//(n//grid) for n in size)
+    return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
+
 def changed_scores(
     model:nn.Module,
     x, # (b,c,h,w), or a tuple or dict with images
