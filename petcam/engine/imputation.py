@@ -78,6 +78,6 @@ def impute(
     missing = missing[:, None]
     # cuDNN may round to TF32, and then the steps would not converge
     with safely(torch.no_grad()), safely(torch.backends.cudnn.flags(enabled=False)):
-        filled, _ = _fill(x.float(), missing)
+        filled, _ = _fill(x.float(), missing, tol=1e-3 if noise else 1e-5) # below the noise
         shake = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(filled)
         return torch.where(missing, filled + noise*shake, x).to(x.dtype)
