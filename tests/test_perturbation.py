@@ -148,3 +148,140 @@ def test_noise_is_on_missing_pixels_only_and_does_not_depend_on_the_batch():
     (torch.rand(1, 1, 4, 4), torch.zeros(1, 4, 4), dict(noise=-1), 'noise must be a number from 0, got -1')])
 def test_what_cannot_be_filled_is_refused(x, gone, more, said):
     with pytest.raises(ValueError, match=said): impute(x, gone, **more)
+
+
+# ---- petcam.perturbation: the numbers of the authors' own code
+
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+from petcam.engine.scoring import _curves, auc, cell_masks
+from petcam.perturbation import road, single_deletion
+
+class Linear(torch.nn.Module): # logits of (3,k,k) images, as the golden numbers' recipes say
+    def __init__(self, k, relu=False):
+        super().__init__()
+        self.w, self.relu = (torch.arange(3.*3*k*k)*.11).cos().view(3, 3*k*k)/4, relu
+    def forward(self, x): return (x.relu() if self.relu else x).flatten(1) @ self.w.T
+
+def waves(b, k): return (torch.arange(1.*b*3*k*k)*.37).sin().view(b, 3, k, k)
+
+SMALL, STEPS = waves(2, 8), ((torch.arange(128)*29 % 61)/60).view(2, 8, 8)
+LARGE = waves(4, 16)
+LARGE_MAPS = torch.stack([((13*b + 7*torch.arange(16)[:, None] + 3*torch.arange(16)) % 11 - 3)/10 for b in range(4)])
+
+def near(got, want): torch.testing.assert_close(torch.as_tensor(got).float(), torch.tensor(want), atol=2e-6, rtol=1e-5)
+
+@pytest.mark.parametrize('percentile,morf,lerf', [(20, (-.118162, -.45905), (-.385611, .504117)), (50, (-.004731, -.070426), (.194543, .038451)),
+                                                  (90, (-.094524, -.046064), (.055148, -.229962))])
+def test_road_gives_the_changes_of_pytorch_grad_cam(percentile, morf, lerf): # 084273b; it counts pixels by a percentile
+    gone = [int((m >= np.percentile(m, percentile)).sum()) for m in STEPS.numpy()]
+    assert gone == {20: [51, 51], 50: [32, 32], 90: [7, 7]}[percentile]
+    n, whole = gone[0], Linear(8)(SMALL).softmax(1)[[0, 1], [0, 2]]
+    near(whole, [.497307, .486497])
+    near(road(Linear(8), SMALL, STEPS, [0, 2], fractions=[n/64], noise=0)[:, 0] - whole, morf)
+    near(road(Linear(8), SMALL, STEPS, [0, 2], 'LeRF', fractions=[(64 - n)/64], noise=0)[:, 0] - whole, lerf)
+
+def test_road_combined_as_in_pytorch_grad_cam():
+    n = [int((STEPS[0].numpy() >= np.percentile(STEPS[0].numpy(), p)).sum()) for p in range(10, 91, 10)]
+    morf = road(Linear(8), SMALL, STEPS, [0, 2], fractions=[o/64 for o in n], noise=0)
+    lerf = road(Linear(8), SMALL, STEPS, [0, 2], 'LeRF', fractions=[(64 - o)/64 for o in n], noise=0)
+    near((lerf - morf).mean(1)/2, [-.022525, .099513])
+
+def test_road_counts_pixels_as_the_authors(monkeypatch): # tleemann/road_evaluation e6b9987: 64 pixels
+    counts = []
+    monkeypatch.setattr('petcam.perturbation.impute', lambda x, missing, noise, seed: counts.append(int(missing[0].sum())) or x)
+    for order in ('MoRF', 'LeRF'): road(Linear(8), SMALL, STEPS, 0, order, [.1, .3])
+    assert counts == [6, 19, 58, 45]
+
+@pytest.mark.parametrize('order', ['MoRF', 'LeRF'])
+def test_road_of_several_maps_pixel_by_pixel(order):
+    g = torch.Generator().manual_seed(4)
+    x, maps = torch.randn(2, 3, 9, 6, generator=g), torch.randn(3, 2, 9, 6, generator=g)
+    w = torch.randn(3, 9, 6, generator=g)
+    got = road(Weighs(w), x, maps, 1, order, [.2, .75], noise=0, bs=3)
+    assert got.shape == (3, 2, 2)
+    for m, of_map in zip(maps, got):
+        for image, heat, curve in zip(x, m, of_map):
+            ranked = sorted(range(54), key=lambda i: -heat.flatten()[i])
+            for p, score in zip((.2, .75), curve):
+                chosen = ranked[:int(p*54)] if order == 'MoRF' else ranked[int(p*54):]
+                gone = torch.zeros(54, dtype=torch.bool)
+                gone[chosen] = True
+                full = solved(image, gone.view(9, 6)).float()
+                assert score.item() == pytest.approx(float((full*w).sum().sigmoid()), abs=1e-4)
+
+def test_road_with_nothing_removed_is_the_whole_image():
+    whole = Linear(8)(SMALL).softmax(1)[[0, 1], [0, 2]]
+    near(road(Linear(8), SMALL, STEPS, [0, 2], fractions=[0])[:, 0], whole.tolist())
+    near(road(Linear(8), SMALL, STEPS, [0, 2], 'LeRF', fractions=[1])[:, 0], whole.tolist())
+
+@pytest.mark.parametrize('more,said', [(dict(fractions=[1]), 'fractions must be from 0 to 1 and leave a pixel'), (dict(fractions=[]), 'got \\[\\]'),
+    (dict(fractions=[-.1]), 'fractions'), (dict(order='LeRF', fractions=[.001]), 'leave a pixel'), (dict(order='MoFR'), "order 'MoFR'"), (dict(bs=0), 'bs must be 1 or more')])
+def test_road_refuses_what_cannot_be_removed(more, said):
+    with pytest.raises(ValueError, match=said): road(Linear(8), SMALL, STEPS, 0, **more)
+
+def test_single_deletion_is_that_of_idsds(): # visinf/idsds 8e84200
+    model, ks = Linear(16, relu=True), [0, 2, 1, 0]
+    near(model(LARGE)[0], [.756722, -1.128026, 1.367901])
+    rho = single_deletion(model, LARGE, LARGE_MAPS, ks)
+    near(rho, [.124078, -.378143, -.178731, .119647])
+    near(rho.mean(), -.078287)
+    flat = LARGE_MAPS.clone()
+    flat[1] = 0
+    near(single_deletion(model, LARGE, flat, ks).nanmean(), .021664)
+    own = (LARGE.relu()*model.w[ks].view(4, 3, 16, 16)).sum(1) # input times gradient of a linear network: exact
+    near(single_deletion(model, LARGE, own, ks), [1.]*4)
+
+def test_single_deletion_cell_by_cell_with_a_remainder():
+    g = torch.Generator().manual_seed(5)
+    x, maps, w = torch.randn(2, 3, 11, 7, generator=g), torch.randn(2, 2, 11, 7, generator=g), torch.randn(3, 11, 7, generator=g)
+    got = single_deletion(Weighs(w), x, maps, 1, grid=3)
+    for m in range(2):
+        for b in range(2):
+            said, fell = [], []
+            for i in range(3):
+                for j in range(3): # cells of 3 x 2 pixels: two rows and a column are left over
+                    cell = slice(3*i, 3*i + 3), slice(2*j, 2*j + 2)
+                    said.append(float(maps[m, b][cell].sum()))
+                    fell.append(float((x[b]*w)[(slice(None), *cell)].sum()))
+            assert float(got[m, b]) == pytest.approx(spearmanr(said, fell).statistic, abs=1e-6)
+    assert single_deletion(Weighs(w), x, torch.zeros(2, 11, 7), 1).isnan().all()
+
+def test_incremental_deletion_of_idsds_is_deletion():
+    model, ks = Linear(16, relu=True), [0, 2, 1, 0]
+    maps = LARGE_MAPS + 1e-4*(16*torch.arange(16)[:, None] + torch.arange(16)) # no ties
+    near(deletion(model, LARGE, maps, ks, 8)[:, :8].mean(), .368981) # the last step, all grey, is not counted
+    near(deletion(model, LARGE, -maps, ks, 8)[:, :8].mean(), .332673)
+
+def test_insertion_and_deletion_are_those_of_rise(): # eclique/RISE d91ea00, with its own blur
+    saliency = (torch.arange(128)*29 % 61 + torch.arange(128)/1000).view(2, 8, 8)
+    going = deletion(Linear(8), SMALL, saliency, None, 8)
+    near(going[0], [.497307, .46685, .472899, .468466, .33982, .219727, .278951, .421172, .333333])
+    near(auc(going)[0], .3854)
+    near(auc(going).mean(), .401977)
+    delta = np.zeros((11, 11))
+    delta[5, 5] = 1
+    kernel = torch.tensor(gaussian_filter(delta, 5)).float()
+    blur = lambda x: torch.nn.functional.conv2d(x, kernel.expand(3, 1, 11, 11), padding=5, groups=3)
+    coming = _curves(Linear(8), SMALL, saliency, None, 8, None, 16, {}, blur, False)
+    near(coming[0], [.359527, .388464, .308848, .37543, .502506, .620112, .497015, .410352, .497307])
+    near(auc(coming).mean(), .427117)
+
+def test_the_cells_of_a_grid():
+    cells = cell_masks((9, 12), 4)
+    for k, cell in enumerate(cells): # 2 x 3 pixels each, a row is left over
+        want = torch.zeros(9, 12, dtype=torch.bool)
+        want[2*(k//4):2*(k//4) + 2, 3*(k % 4):3*(k % 4) + 3] = True
+        assert torch.equal(cell, want)
+    for grid in (0, 10):
+        with pytest.raises(ValueError, match='grid must be from 1 to 9 cells'): cell_masks((9, 12), grid)
+
+def test_the_model_comes_back_as_it_was():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Dropout(.5), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).train()
+    before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    x, maps = torch.ones(2, 3, 8, 8), torch.arange(32.).view(2, 4, 4)
+    a, b = road(model, x, maps, 0), single_deletion(model, x, maps, 0)
+    assert torch.equal(a, road(model, x, maps, 0)) and model.training and torch.is_grad_enabled() and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and all(p.grad is None for p in model.parameters())
+    with pytest.raises(ValueError, match='expected 2 maps'): road(model, x, maps[:1])
+    with pytest.raises(ValueError, match='expected 2 maps'): single_deletion(model, x, maps[:1])
