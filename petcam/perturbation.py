@@ -19,8 +19,8 @@ from .heatmap import upsample
 def road(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
-    maps:Tensor, # (b,h',w') of any size; or of several methods, (m,b,h',w')
-    target=None, # class index, or one per image; None: what it predicts for the whole image
+    maps:Tensor, # (b,h',w') of any size; or of methods, (m,b,h',w')
+    target=None, # class index, or one per image; None: the predicted class
     order:str='MoRF', # the top pixels are removed; 'LeRF': all others are
     fractions=(.1, .3, .5, .7, .9), # how many pixels are on top
     noise:float=.01, # of the fill, in the units of x
@@ -29,7 +29,7 @@ def road(
     bs:int=16, # images in a forward pass
     **adapt, # the keywords of `Adapter`
 )->Tensor: # (b,n) or (m,b,n): probability of the class at each of the n fractions
-    "What is left of the class when pixels are removed and filled (ROAD, arXiv 2202.00449)"
+    "The class when pixels are removed and filled in (ROAD, arXiv 2202.00449)"
     maps, single = check_maps(model, x, maps)
     order = index_of(order, ('MoRF', 'LeRF'), 'order')
     image = image_of(x)
@@ -46,7 +46,8 @@ def road(
             for n in tops:
                 yield impute(image, ranks >= n if order else ranks < n, noise, seed)
 
-    _, *scores = changed_scores(model, x, images(), target, activation, bs, Adapter(**adapt))
+    _, *scores = changed_scores(model, x, images(), target, activation, bs,
+                                Adapter(**adapt))
     curves = torch.stack(scores).unflatten(0, (len(maps), -1)).transpose(1, 2)
     return curves[0] if single else curves
 
@@ -54,18 +55,19 @@ def road(
 def single_deletion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
-    maps:Tensor, # (b,h',w') of any size, signed; or of several methods, (m,b,h',w')
-    target=None, # class index, or one per image; None: what it predicts for the whole image
+    maps:Tensor, # (b,h',w') of any size, signed; or of methods, (m,b,h',w')
+    target=None, # class index, or one per image; None: the predicted class
     grid:int=4, # cells on each side
     bs:int=16, # images in a forward pass
     **adapt, # the keywords of `Adapter`
 )->Tensor: # (b,) or (m,b), from -1 to 1; nan for a map that is the same in every cell
-    "Does a map order the cells as the logit falls without each? (IDSDS, arXiv 2407.11910)"
+    "Do the map's cells rank as the logit falls without each? (arXiv 2407.11910)"
     maps, single = check_maps(model, x, maps)
     image = image_of(x)
     cells = cell_masks(image.shape[2:], grid).to(image.device)
     deleted = (image.masked_fill(cell, 0) for cell in cells)
-    whole, *without = changed_scores(model, x, deleted, target, 'none', bs, Adapter(**adapt))
+    whole, *without = changed_scores(model, x, deleted, target, 'none', bs,
+                                     Adapter(**adapt))
     fell = whole[:, None] - torch.stack(without, 1) # (b,grid*grid)
     large = upsample(maps, image.shape[2:]).double()
     said = torch.einsum('mbhw,chw->mbc', large, cells.double())

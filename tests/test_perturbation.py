@@ -280,7 +280,7 @@ def test_the_model_comes_back_as_it_was():
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Dropout(.5), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).train()
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     x, maps = torch.ones(2, 3, 8, 8), torch.arange(32.).view(2, 4, 4)
-    a, b = road(model, x, maps, 0), single_deletion(model, x, maps, 0)
+    a, _ = road(model, x, maps, 0), single_deletion(model, x, maps, 0)
     assert torch.equal(a, road(model, x, maps, 0)) and model.training and torch.is_grad_enabled() and torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and all(p.grad is None for p in model.parameters())
     with pytest.raises(ValueError, match='expected 2 maps'): road(model, x, maps[:1])
