@@ -14,6 +14,7 @@ from .engine.lookup import index_of
 from .engine.scoring import cell_masks, changed_scores, check_maps, pixel_ranks
 from .engine.statistics import spearman
 from .heatmap import upsample
+from .training.numbers import check_number
 
 # %% ../nbs/10d_perturbation.ipynb #c021
 def road(
@@ -34,11 +35,10 @@ def road(
     order = index_of(order, ('MoRF', 'LeRF'), 'order')
     image = image_of(x)
     pixels = image[0, 0].numel()
-    tops = [int(p*pixels) for p in fractions]
+    tops = [int(check_number(p, 'a fraction', 0, 1)*pixels) for p in fractions]
     known = tops if order else [pixels - n for n in tops]
-    if not tops or min(tops) < 0 or max(tops) > pixels or min(known) < 1:
-        raise ValueError('fractions must be from 0 to 1 and leave a pixel at least, '
-                         f'got {fractions}')
+    if not tops or min(known) < 1:
+        raise ValueError(f'each fraction must leave a pixel at least, got {fractions}')
 
     def images():
         for m in maps:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from .adapter import given_tensor
 from ..training.interrupts import safely
+from ..training.numbers import check_number
 
 # %% ../../nbs/46c_imputation.ipynb #c005
 _BESIDE = torch.tensor([[1., 2., 1.], [2., 0., 2.], [1., 2., 1.]])/12
@@ -73,8 +74,8 @@ def impute(
         raise ValueError(f'missing must be {(len(x), *x.shape[2:])}, got {tuple(missing.shape)}')
     if missing.flatten(1).all(1).any():
         raise ValueError('an image misses all of its pixels; expected one known at least')
-    if not 0 <= noise < float('inf'):
-        raise ValueError(f'noise must be a number from 0, got {noise}')
+    check_number(noise, 'noise', 0)
+    check_number(seed, 'seed', 0, 2**64 - 1, whole=True)
     missing = missing[:, None]
     # cuDNN may round to TF32, and then the steps would not converge
     with safely(torch.no_grad()), safely(torch.backends.cudnn.flags(enabled=False)):

@@ -17,6 +17,7 @@ from ..files.images import load_mask
 from ..heatmap import as_mask, upsample
 from .modes import eval_mode
 from ..training.interrupts import safely
+from ..training.numbers import check_number
 
 # %% ../../nbs/46_scoring.ipynb #c005
 def match_masks(
@@ -135,8 +136,7 @@ def cell_masks(
     grid:int, # cells on each side; pixels that are left over belong to none
 )->Tensor: # (grid*grid,h,w), true inside
     "The cells of a grid, row by row, each as a mask"
-    if not 1 <= grid <= min(size):
-        raise ValueError(f'grid must be from 1 to {min(size)} cells, got {grid}')
+    check_number(grid, 'grid', 1, min(size), whole=True)
     rows, columns = (torch.arange(grid)[:, None] == torch.arange(n)//(n//grid) for n in size)
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
 
@@ -150,7 +150,7 @@ def changed_scores(
     adapter:Adapter,
 )->Tensor: # (1+n,b), on the CPU
     "The target's score in the images of `x` as they are, and in each of the changed ones"
-    if bs < 1: raise ValueError(f'bs must be 1 or more, got {bs}')
+    check_number(bs, 'bs', 1, whole=True)
     n = 1 if adapter.inputs else max(1, bs//len(image_of(x))) # `inputs` may count on b images
 
     def logits(images):
