@@ -9,7 +9,7 @@ __all__ = ['deleting_cells', 'in_domain_learner']
 import copy
 import hashlib
 import torch
-from torch import Tensor, nn
+from torch import nn
 from .scoring import cell_masks
 from ..onecycle import Learner
 from ..training.interrupts import safe_contextmanager, same_state
