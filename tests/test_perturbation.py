@@ -248,6 +248,9 @@ def test_single_deletion_cell_by_cell_with_a_remainder():
             assert float(got[m, b]) == pytest.approx(spearmanr(said, fell).statistic, abs=1e-6)
     assert single_deletion(Weighs(w), x, torch.zeros(2, 11, 7), 1).isnan().all()
 
+def test_signals_have_no_cells():
+    with pytest.raises(ValueError, match=r'expected images \(b,c,h,w\), their size is \(9,\)'): single_deletion(Weighs(torch.ones(1, 9)), torch.ones(2, 1, 9), torch.ones(2, 9), 0)
+
 def test_incremental_deletion_of_idsds_is_deletion():
     model, ks = Linear(16, relu=True), [0, 2, 1, 0]
     maps = LARGE_MAPS + 1e-4*(16*torch.arange(16)[:, None] + torch.arange(16)) # no ties
@@ -286,3 +289,34 @@ def test_the_model_comes_back_as_it_was():
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and all(p.grad is None for p in model.parameters())
     with pytest.raises(ValueError, match='expected 2 maps'): road(model, x, maps[:1])
     with pytest.raises(ValueError, match='expected 2 maps'): single_deletion(model, x, maps[:1])
+
+
+# ---- engine.in_domain
+
+from petcam.engine.in_domain import deleting_cells
+
+class Remembers(torch.nn.Module):
+    def forward(self, x):
+        self.seen = x
+        return x
+
+def test_cells_are_deleted_where_the_model_trains_and_only_there():
+    model, x = Remembers(), torch.randn(6000, 1, 9, 8)
+    with deleting_cells(model, 4, .3):
+        assert model.eval()(x) is x
+        torch.manual_seed(0)
+        model.train()(x)
+    gone, cells = model.seen != x, cell_masks((9, 8), 4)
+    patterns = {tuple(c.flatten().tolist()): k for k, c in enumerate(cells)}
+    lost = [patterns.get(tuple(o.flatten().tolist())) for o in gone]
+    some = gone.flatten(1).any(1)
+    assert torch.equal(some, torch.tensor([o is not None for o in lost])) # one whole cell, or nothing
+    assert abs(some.double().mean() - .3) < .03 and (model.seen[gone] == 0).all()
+    counts = np.bincount([o for o in lost if o is not None], minlength=16)
+    assert abs(counts - counts.mean()).max() < 5*counts.mean()**.5 # each cell alike
+    assert model.train()(x) is x # the hook is gone
+
+@pytest.mark.parametrize('more,said', [(dict(grid=0), 'grid is 0'), (dict(p=1.5), 'p is 1.5'), (dict(model=None), 'nn.Module')])
+def test_wrong_cells_are_refused(more, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        with deleting_cells(**dict(dict(model=Remembers()), **more)): pass

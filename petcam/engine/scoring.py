@@ -136,6 +136,7 @@ def cell_masks(
     grid:int, # cells on each side; pixels that are left over belong to none
 )->Tensor: # (grid*grid,h,w), true inside
     "The cells of a grid, row by row, each as a mask"
+    if len(size) != 2: raise ValueError(f'expected images (b,c,h,w), their size is {tuple(size)}')
     check_number(grid, 'grid', 1, min(size), whole=True)
     rows, columns = (torch.arange(grid)[:, None] == torch.arange(n)//(n//grid) for n in size)
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
