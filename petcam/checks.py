@@ -182,7 +182,8 @@ def _check_mode(case, y):
         change = float((_once_more(case) - y).abs().max()/y.std().clamp(min=1e-12))
     except ValueError as e: # batch norms need two images in training mode
         return Check('mode', False, float('inf'), 0., f'In training mode the model fails: {e}.')
-    said = f'As you gave it, its logits are {change:.2f} of their standard deviation off; 0 is the same.'
+    said = (f'As it was given, its logits are off by {change:.2g} of their standard deviation; '
+            'of the same answer, by 0.')
     if change <= 1e-3: return Check('mode', True, change, 0., said)
     why = (f'it is in training mode ({kinds}): call model.eval(). petcam does so for its own maps, '
            'other libraries do not' if left else
@@ -230,51 +231,52 @@ def _check_gradient(case, form, a, g, y, notes, ks):
     right = max(0., 1 - float((measured - predicted).norm()/measured.norm().clamp(min=1e-30)))
     said = (f'When each channel goes up or down by 1 %, the gradient predicts {right:.0%} of what '
             'the score does; a gradient that has nothing to do with it, 0 %.')
-    if right <= .5:
+    if right < .9:
         said += (' A part of the network hands no gradient on: it is detached, under no_grad, or '
                  'saturated.')
-    return Check('gradient', right > .5, right, 0., said)
+    return Check('gradient', right >= .9, right, 0., said)
 
 # %% ../nbs/53d_check.ipynb #c016
-_NORMS = nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm
+def _as_drawn(model, redrawn): # the fraction of its parameters that look as before any training
+    looks = []
+    for old, new in zip(model.modules(), redrawn.modules()):
+        if not hasattr(old, 'reset_parameters'): continue
+        for p, q in zip(old.parameters(recurse=False), new.parameters(recurse=False)):
+            n, is_constant = p.numel(), bool(p.min() == p.max())
+            if is_constant or q.min() == q.max(): looks.append(is_constant)
+            elif n >= 1000: looks.append(bool(abs(p.std()/q.std() - 1) < 3/n**.5)) # 3 st. errors
+    return sum(looks)/max(1, len(looks))
 
-def _untouched(model): # of its normalisations, the fraction as before any training
-    norms = [o for o in model.modules() if isinstance(o, _NORMS) and o.weight is not None]
-    new = [o.weight.min() == o.weight.max() and (o.bias is None or o.bias.min() == o.bias.max())
-           for o in norms]
-    return sum(map(bool, new))/len(new) if new else 0.
-
-def _confidence(y, activation): # the mean probability of the class that is predicted
-    return float(probabilities(y, activation).amax(1).mean())
-
-def _check_trained(case, y, random_y, act):
-    new = _untouched(case.model)
-    if find_activation(act, y.shape[1]) != 'softmax':
-        said = f'{new:.0%} of its normalisations are as before any training.'
-        return Check('trained', new < .5, new, 1., said)
-    sure, random_sure = _confidence(y, act), _confidence(random_y, act)
-    said = (f'It gives the class that it predicts {sure:.0%} on average, and with random weights '
-            f'{random_sure:.0%}.')
-    if new >= .5: said += f' {new:.0%} of its normalisations are as before any training.'
-    if sure <= random_sure or new >= .5: said += ' It has random weights, or knows nothing of these images.'
-    return Check('trained', sure > random_sure and new < .5, sure, random_sure, said)
+def _check_trained(case, redrawn, y, random_y, act):
+    sure, random_sure = (float(probabilities(o, act).amax(1).mean()) for o in (y, random_y))
+    new = _as_drawn(case.model, redrawn)
+    said = (f'Its highest score is {sure:.2f} on average, and with random weights {random_sure:.2f}; '
+            f'{new:.0%} of its parameters look as they are before any training.')
+    passed = sure > random_sure and new < .5
+    if not passed: said += ' It has random weights, or knows nothing of such images.'
+    return Check('trained', passed, sure, random_sure, said)
 
 def _class_name(k, class_names):
     return f'class {k}' if class_names is None else clean_name(class_names[k])
 
-def _check_believed(y, ks, act, class_names, given):
-    kind, k = find_activation(act, y.shape[1]), y.shape[1]
-    if kind == 'none' or k < 2: return _not_asked('believed', 'The scores are no probabilities.')
-    own = y[range(len(y)), ks]
-    yes = own > 0 if kind == 'sigmoid' else own >= y.amax(1)
-    part = float(yes.float().mean())
+def _believes(y, ks, act): # (b,) of bools
+    own, kind = y[range(len(y)), ks], find_activation(act, y.shape[1])
+    if kind == 'none': return torch.ones_like(own, dtype=torch.bool) # it claims nothing
+    return own > 0 if kind == 'sigmoid' else own >= y.amax(1)
+
+def _check_believed(y, ks, act, class_names, is_given):
+    k = y.shape[1]
+    if find_activation(act, k) == 'none':
+        return _not_asked('believed', 'The scores are no probabilities.')
+    part = float(_believes(y, ks, act).float().mean())
     p = float(probabilities(y, act)[range(len(y)), ks].mean())
-    said = f'The model predicts the target class in {part:.0%} of the images, with {p:.0%} on average; by chance it would be {1/k:.1%}.'
-    if not given: said += ' (No target was given, so it is the class that is predicted.)'
+    said = (f'The model predicts the target class in {part:.0%} of the images, with a probability '
+            f'of {p:.2f} on average; at random it would be {1/k:.1%} of the images.')
+    if not is_given: said += ' (No target was given, so it is the predicted class.)'
     if part < .5:
         top = _class_name(int(y.argmax(1).mode().values), class_names)
-        said += (f' Most often it predicts {top}. Is the index that of another list of classes, or is '
-                 'the preparation of the images another one?')
+        said += (f' Most often it predicts {top}. Is the index one of another list of classes, or '
+                 'were the images prepared in another way?')
     return Check('believed', part >= .5, part, 1/k, said)
 
 # %% ../nbs/53d_check.ipynb #c017
@@ -283,9 +285,10 @@ def _check_image(maps):
     if flat:
         said = f'The map is the same everywhere in {flat} of {len(maps)} images: it is constant.'
         return Check('image', False, 1., 0., said)
-    if len(maps) < 2: return _not_asked('image', 'There is one image only, so no other map to compare with.')
+    if len(maps) < 2: return _not_asked('image', 'There is no second image to compare with.')
     alike = _similarity(maps, _next(maps))
-    said = f'The maps of two images correlate with {alike:.2f}; a map that ignores the image, with 1.'
+    said = (f'The correlation of the maps of two images is {alike:.2f}; of a map that ignores the '
+            'image it is 1.')
     if alike > _SAME: said += ' This one ignores the image.'
     return Check('image', alike <= _SAME, alike, 1., said)
 
@@ -294,15 +297,16 @@ def _others(y, ks): # for each image the class with the highest score beside the
 
 def _check_class(maps, other):
     alike = _similarity(maps, other)
-    said = (f'The map of the next most likely class correlates with it with {alike:.2f}; '
-            'a method that ignores the class gives 1.')
-    if alike > _SAME: said += ' It is the same map for every class: the method is class-agnostic.'
+    said = (f'Its correlation with the map of the next most likely class is {alike:.2f}; '
+            'for a method that ignores the class it is 1.')
+    if alike > _SAME: said += ' The map is the same for every class: the method is class-agnostic.'
     return Check('class', alike <= _SAME, alike, 1., said)
 
 def _check_stable(name, what, maps, again):
-    alike, baseline = _similarity(maps, again), _similarity(maps, _next(maps)) if len(maps) > 1 else 0.
-    said = (f'{what} the map correlates with {alike:.2f} with itself, '
-            f'and with the map of another image with {baseline:.2f}.')
+    alike = _similarity(maps, again)
+    baseline = _similarity(maps, _next(maps)) if len(maps) > 1 else 0.
+    said = (f'{what} its correlation with itself is {alike:.2f}; with the map of another image '
+            f'it is {baseline:.2f}.')
     if alike < _HALF: said += ' Less than half of its variance is left.'
     return Check(name, alike >= _HALF, alike, baseline, said)
 
@@ -324,8 +328,8 @@ def _with_random_weights(case, seed): # the same network
 
 def _check_weights(maps, random_maps, noise):
     alike = _similarity(maps, random_maps)
-    said = (f'With random weights the map correlates with {alike:.2f} with itself, '
-            f'and where 1 % noise is all that changes, with {noise.number:.2f}.')
+    said = (f'Its correlation with the map of the same network with random weights is {alike:.2f}; '
+            f'with that under 1 % noise it is {noise.number:.2f}.')
     if alike >= _HALF:
         said += ' Half of its variance or more is there without anything learnt.'
     return Check('weights', alike < _HALF, alike, noise.number, said)
@@ -345,35 +349,43 @@ def _loss(case, y, ks, act, areas): # (b,): how far the log-odds fall without th
 
 def _compared(name, one, other, said, otherwise):
     more = paired_bootstrap(one, other)
-    if more.n > 1: said += f' The difference is {more:.1f} (95 % interval, {more.n} images).'
-    return Check(name, more.mean > 0, float(one.mean()), float(other.mean()),
-                 said if more.mean > 0 else f'{said} {otherwise}')
+    if more.n > 1: said += f' The difference is {more:.2f}, a 95 % interval of {more.n} images.'
+    passed = more.mean > 0
+    return Check(name, passed, float(one.mean()), float(other.mean()),
+                 said if passed else f'{said} {otherwise}')
+
+def _falls(loss):
+    return f'{"fall" if loss.mean() >= 0 else "rise"} by {abs(loss.mean()):.1f}'
 
 def _check_deletion(case, y, ks, act, maps):
     h, w = case.image.shape[2:]
     areas = _shown(maps, (h, w))
     there = _loss(case, y, ks, act, areas)
     elsewhere = _loss(case, y, ks, act, areas.roll((h//2, w//2), (1, 2)))
-    said = (f'Without the strongest quarter of the map the log-odds of the class fall by {there.mean():.1f}, '
-            f'without the same shape half an image further by {elsewhere.mean():.1f}.')
-    return _compared('deletion', there, elsewhere, said, 'What the map shows does not matter more than the rest.')
+    said = (f'Without the strongest quarter of the map the log-odds of the class {_falls(there)}, '
+            f'without the same shape half an image further on they {_falls(elsewhere)}.')
+    return _compared('deletion', there, elsewhere, said,
+                     'What the map shows matters no more than the rest.')
 
 def _check_inside(maps, masks):
     inside = energy_inside(maps, masks)
     prior = centre_prior(tuple(masks.shape[1:])).expand(len(masks), -1, -1)
     covers, centre = masks.float().mean((1, 2)), energy_inside(prior, masks)
-    said = (f'{inside.mean():.0%} of the positive evidence lie inside the mask, which covers '
-            f'{covers.mean():.0%} of the image (chance); of a Gaussian in the centre, {centre.mean():.0%}.')
+    said = (f'{inside.mean():.0%} of the positive evidence lie inside. The mask covers '
+            f'{covers.mean():.0%} of the image (chance), and of a Gaussian in the centre '
+            f'{centre.mean():.0%} lie inside.')
     if inside.mean() <= centre.mean(): said += ' A map that ignores the image does as well.'
-    wrong = 'The map points elsewhere: it is wrong, or the model uses a shortcut.'
-    return _compared('inside', inside, covers, said, wrong)
+    return _compared('inside', inside, covers, said,
+                     'The map points elsewhere: it is wrong, or the model uses a shortcut.')
 
 def _check_object(case, y, ks, act, masks):
-    there, around = (_loss(case, y, ks, act, o) for o in (masks, ~masks))
-    said = (f'Without what the mask shows the log-odds of the class fall by {there.mean():.1f}, '
-            f'without all the rest by {around.mean():.1f}.')
-    wrong = 'The model uses what is around the object: a shortcut.'
-    return _compared('object', there, around, said, wrong)
+    yes = _believes(y, ks, act).cpu()
+    if not yes.any(): return _not_asked('object', 'The model believes the class in no image.')
+    there, around = (_loss(case, y, ks, act, o)[yes] for o in (masks, ~masks))
+    said = (f'Without what the mask shows the log-odds of the class {_falls(there)}, '
+            f'without all the rest they {_falls(around)}.')
+    return _compared('object', there, around, said,
+                     'The model uses what is around the object: a shortcut.')
 
 # %% ../nbs/53d_check.ipynb #c019
 def _hooked_without_copy(case, ks): # what a naive hook has: the output as later layers left it
@@ -433,7 +445,7 @@ def _likeness(given, maps): # (b,H,W), (b,h,w) -> how alike, whether negative ev
 def _check_map(given, known):
     alike = [_likeness(given, o.maps) for o in known]
     best = next(i for i, r in enumerate(alike) if r > max(alike) - 1e-5) # of equals the first
-    said = f"It correlates with {alike[0]:.2f} with petcam's own map; the same map, with 1."
+    said = f"Its correlation with petcam's own map is {alike[0]:.2f}; of the same map it is 1."
     if alike[best] < .95:
         said += ' It is none that is known here: of another method or layer, perhaps.'
         return Check('map', None, alike[0], 1., said)
@@ -521,9 +533,9 @@ def _checked_inputs(x, masks, map, images): # -> masks and map as tensors, or an
         raise ValueError(f'{len(images)} images to show for {b}')
     return masks, map
 
-def _checks_of_network(case, form, a, g, y, notes, ks, random_y, act):
+def _checks_of_network(case, form, a, g, y, notes, ks, redrawn, random_y, act):
     return [_check_layer(case, a), _check_gradient(case, form, a, g, y, notes, ks),
-            _check_trained(case, y, random_y, act)]
+            _check_trained(case, redrawn, y, random_y, act)]
 
 def _checks_of_own(case, own, y, ks, random_maps):
     if y.shape[1] > 1: of_class = _check_class(own, case.maps(case.image, _others(y, ks))[0])
@@ -578,8 +590,9 @@ def check(
         checks, shown = [Check('layer', False, 0., 1., f'There is no map: {e}.'), *checks], None
     else:
         shown = own if map is None else map
-        random_maps, random_y = case.maps(case.image, ks, _with_random_weights(case, seed))
-        checks += _checks_of_network(case, form, a, g, y, notes, ks, random_y, activation)
+        redrawn = _with_random_weights(case, seed)
+        random_maps, random_y = case.maps(case.image, ks, redrawn)
+        checks += _checks_of_network(case, form, a, g, y, notes, ks, redrawn, random_y, activation)
         if map is None: checks += _checks_of_own(case, own, y, ks, random_maps)
         else: checks += _checks_of_given(case, form, map, a, g, y, ks, class_names)
         checks += _checks_of_shown(case, shown, masks, y, ks, activation)
