@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Interval', 'bootstrap', 'paired_bootstrap', 'spearman', 'kendall_tau']
 
-# %% ../../nbs/46a_statistics.ipynb #c028
+# %% ../../nbs/46a_statistics.ipynb #c002
 from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
 from ..training.numbers import check_number
 
-# %% ../../nbs/46a_statistics.ipynb #c033
+# %% ../../nbs/46a_statistics.ipynb #c007
 class Interval(NamedTuple):
     "A mean with the ends of its interval, from `n` images; printed in percentage points"
     mean: float
@@ -27,7 +27,7 @@ class Interval(NamedTuple):
         if not form: return str(self)
         return f'{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]'
 
-# %% ../../nbs/46a_statistics.ipynb #c034
+# %% ../../nbs/46a_statistics.ipynb #c008
 def _rows(values, name): # -> an array (n,...) of floats: one row for each image
     if isinstance(values, Tensor): values = values.detach().cpu().double()
     values = np.asarray(values, float)
@@ -36,7 +36,7 @@ def _rows(values, name): # -> an array (n,...) of floats: one row for each image
                          f'got {values.shape} with {np.isnan(values).sum()} nan')
     return values
 
-# %% ../../nbs/46a_statistics.ipynb #c035
+# %% ../../nbs/46a_statistics.ipynb #c009
 def bootstrap(
     statistic, # of arrays like `samples` -> a number
     *samples, # (n,...) each, a row for each image: the same rows are drawn from all
@@ -72,9 +72,10 @@ def paired_bootstrap(
     per_image = (a - b).reshape(len(a), -1).mean(1)
     return bootstrap(np.mean, per_image, draws=draws, level=level, seed=seed)
 
-# %% ../../nbs/46a_statistics.ipynb #c043
+# %% ../../nbs/46a_statistics.ipynb #c017
 def _ranks(x): # (...,n) -> (...,n) average ranks from 1 to n
-    ordered, x = x.sort(-1).values, x.contiguous()
+    x = x.contiguous()
+    ordered = x.sort(-1).values
     smaller = torch.searchsorted(ordered, x)
     not_larger = torch.searchsorted(ordered, x, right=True)
     return (smaller + not_larger + 1).double()/2
@@ -86,7 +87,7 @@ def _ranked(values, name): # -> a tensor (...,n) of doubles
                          f'got {tuple(values.shape)} with {int(values.isnan().sum())} nan')
     return values
 
-# %% ../../nbs/46a_statistics.ipynb #c044
+# %% ../../nbs/46a_statistics.ipynb #c018
 def spearman(
     a, # (...,n)
     b, # (...,n); the dimensions before the last are broadcast
