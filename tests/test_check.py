@@ -198,3 +198,171 @@ def test_fault_12_a_constant_map(net, asked):
     named(check(net, 'last', x, y, map=torch.ones(16, 7, 7)), 'image', 'constant')
     named(check(net, 'last', x, y, method=lambda a, g: torch.ones_like(a[:, 0])), 'image', 'constant')
     named(check(net, 'last', x, y, map=torch.rand(1, 7, 7).expand(16, -1, -1)), 'image', 'ignores the image')
+
+# --- ten sound models of torchvision and timm
+
+def torchvision_models():
+    from torchvision.models import convnext, densenet, resnet, swin_transformer, vision_transformer
+    block = convnext.CNBlockConfig
+    return {'resnet': (lambda: resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=4), 2e-3),
+            'densenet': (lambda: densenet.DenseNet(12, (3, 3, 3), 32, num_classes=4), 2e-3),
+            'vit': (lambda: vision_transformer.VisionTransformer(64, 8, 3, 4, 64, 128, num_classes=4), 6e-3),
+            'convnext': (lambda: convnext.ConvNeXt([block(32, 64, 2), block(64, None, 2)], num_classes=4), 6e-3),
+            'swin': (lambda: swin_transformer.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [4, 4], num_classes=4), 4e-3)}
+
+TIMM = 'test_resnet', 'test_vit', 'test_vit2', 'test_efficientnet', 'test_byobnet'
+
+@pytest.mark.parametrize('name', [*torchvision_models(), *TIMM])
+def test_a_sound_model_raises_no_false_alarm(asked, name):
+    if name in TIMM:
+        timm = pytest.importorskip('timm')
+        size = dict(img_size=64) if 'vit' in name else {}
+        make, lr = lambda: timm.create_model(name, num_classes=4, **size), 2e-3
+    else: make, lr = torchvision_models()[name]
+    torch.manual_seed(0)
+    model = train(make(), lr=lr)
+    x, y, masks = asked
+    with torch.no_grad(): assert (model(x).argmax(1) == y).float().mean() > .9      # it has learnt what it was to learn
+    report = check(model, None, x, y, masks=masks)
+    assert not report.failed and len(report.passed) == 13, f'{name}: {report}'
+
+def test_a_sound_model_on_photographs(real_pets, real_weights):
+    from torchvision import models
+    from petcam.files.images import load_image, normalize
+    from torchvision.transforms.functional import center_crop, resize
+    model = models.mobilenet_v2()
+    model.load_state_dict(torch.load(real_weights, weights_only=True))
+    files = sorted((real_pets/'images').glob('Abyssinian_*.jpg'))[:8]
+    x = torch.stack([normalize(center_crop(resize(load_image(f), 256), 224)) for f in files])
+    report = check(model.eval(), 'features', x)
+    assert not report.failed, str(report)
+    named(check(models.mobilenet_v2().eval(), 'features', x), 'trained', 'random weights')
+
+# --- what the numbers are
+
+def correlation(a, b):
+    import numpy as np
+    return np.nanmean([np.corrcoef(p.flatten(), q.flatten())[0, 1] for p, q in zip(a.double().numpy(), b.double().numpy())])
+
+def test_the_numbers_are_what_they_are_said_to_be(net, asked):
+    x, y, masks = asked
+    checks = check(net, 'last', x, y, masks=masks).checks
+    own = grad_cam(net, 'last', x, y)
+    with torch.no_grad(): logits = net(x)
+    other = logits.scatter(1, y[:, None], -math.inf).argmax(1)
+    near = lambda name, number, baseline=None: (checks[name].number, checks[name].baseline if baseline is not None else None) == (pytest.approx(number, abs=1e-5), None if baseline is None else pytest.approx(baseline, abs=1e-5))
+    assert near('class', correlation(own, grad_cam(net, 'last', x, other)), 1.)
+    assert near('image', correlation(own, own.roll(-1, 0)), 1.)
+    assert near('shift', correlation(own, grad_cam(net, 'last', torch.cat([x[..., :1], x[..., :-1]], -1), y)), checks['image'].number)
+    assert near('believed', float((logits.argmax(1) == y).float().mean()), .25)
+    up = F.interpolate(own[:, None], (64, 64), mode='bilinear')[:, 0]
+    inside = [(m.clamp(min=0)[k].sum()/m.clamp(min=0).sum()).item() for m, k in zip(up, masks)]
+    assert near('inside', sum(inside)/16, float(masks.float().mean()))
+    def lost(areas): # by a slow loop
+        lost = []
+        for image, k, area, whole in zip(x, y.tolist(), areas, logits):
+            image = image.clone()
+            for c in range(3): image[c][area] = float(image[c].mean())
+            with torch.no_grad(): changed = net(image[None])[0]
+            p, q = (z.double().softmax(0)[k] for z in (whole, changed))
+            lost.append(float((p/(1 - p)).log() - (q/(1 - q)).log()))
+        return sum(lost)/len(lost)
+    assert checks['object'].number == pytest.approx(lost(masks), abs=1e-3) and checks['object'].baseline == pytest.approx(lost(~masks), abs=1e-3)
+    strongest = torch.zeros(16, 64*64, dtype=torch.bool)
+    for i, m in enumerate(up.flatten(1).tolist()): strongest[i, sorted(range(64*64), key=lambda o: -m[o])[:1024]] = True
+    strongest = strongest.view(16, 64, 64)
+    assert checks['deletion'].number == pytest.approx(lost(strongest), abs=1e-3)
+    moved = torch.zeros_like(strongest)
+    for r in range(64):
+        for c in range(64): moved[:, (r + 32) % 64, (c + 32) % 64] = strongest[:, r, c]
+    assert checks['deletion'].baseline == pytest.approx(lost(moved), abs=1e-3)
+
+def test_the_gradient_is_compared_with_finite_differences(net, asked):
+    "A linear head: what each channel's change of 1 % does is known exactly, and a gradient that is halved predicts half of it"
+    x, y, _ = asked
+    assert check(net, 'act', x, y).checks['gradient'].number > .999
+    class Halved(Net):
+        def forward(self, x):
+            a = self.features(x)
+            return self.head((.5*a + .5*a.detach()).mean((2, 3)))
+    assert check(as_kind(net, Halved), 'act', x, y).checks['gradient'].number == pytest.approx(.5, abs=.01)
+
+# --- what it costs, and what it leaves behind
+
+def counted(model, b):
+    passes = []
+    def count(module, inp, out):
+        passes.append(('forward', len(out)))
+        if out.requires_grad: out.register_hook(lambda g: passes.append(('backward', len(g))))
+    return passes, model.register_forward_hook(count)           # a copy of the model has the same hook
+
+@pytest.mark.parametrize('given', [False, True])
+def test_at_most_twenty_passes_of_a_batch(net, asked, given):
+    x, y, masks = asked
+    model = copy.deepcopy(net).train()
+    passes, hook = counted(model, len(x))
+    check(model, None, x, y, masks=masks, map=grad_cam(net, 'last', x, y) if given else None)
+    hook.remove()
+    of_batch = [kind for kind, n in passes if n == len(x)]
+    assert 10 < len(of_batch) <= 20 and of_batch.count('backward') >= 4, of_batch
+
+def test_the_model_comes_back_as_it_was(net, asked):
+    x, y, masks = asked
+    model = copy.deepcopy(net).train()
+    model.head.eval().requires_grad_(False)
+    model.last.weight.grad = torch.ones_like(model.last.weight)
+    state, modes, hooks = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()], [len(m._forward_hooks) for m in model.modules()]
+    torch.manual_seed(7)
+    random = torch.random.get_rng_state()
+    for more in ({}, dict(map=torch.rand(16, 5, 5))):
+        random = torch.random.get_rng_state()
+        check(model, 'last', x, y, masks=masks, **more)
+        assert torch.equal(torch.random.get_rng_state(), random) and torch.is_grad_enabled()
+    with torch.no_grad():
+        check(model, 'last', x, y, map=torch.rand(16, 5, 5))
+        assert not torch.is_grad_enabled()
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and [m.training for m in model.modules()] == modes
+    assert [len(m._forward_hooks) for m in model.modules()] == hooks and (model.last.weight.grad == 1).all()
+    assert [p.requires_grad for p in model.head.parameters()] == [False, False] and model.stem[0].weight.grad is None
+
+def test_twice_the_same(net, asked):
+    x, y, masks = asked
+    assert str(check(net, 'last', x, y, masks=masks)) == str(check(net, 'last', x, y, masks=masks))
+
+# --- other inputs and outputs
+
+def test_one_image_a_tuple_and_other_outputs(net, asked):
+    x, y, masks = asked
+    one = check(net, 'last', x[:1], int(y[0]), masks=masks[:1])
+    assert not one.failed and one.checks['image'].passed is None and 'weights' in one.passed
+    class Pair(Net):
+        def forward(self, x, age): return {'logits': super().forward(x) + 0*age[:, None], 'features': x}
+    both = check(as_kind(net, Pair), 'last', (x, torch.ones(16)), y)
+    assert both.checks['class'].number == pytest.approx(check(net, 'last', x, y).checks['class'].number, abs=1e-5)
+    class Age(Net):
+        def forward(self, x): return super().forward(x)[:, :1]
+    age = check(as_kind(net, Age), 'last', x)
+    assert {'class', 'believed'} <= {c.name for c in age.checks.values() if c.passed is None} and 'deletion' in age.passed + age.failed
+    assert check(net, 'last', x, y, activation='sigmoid').checks['believed'].baseline == .25
+
+@pytest.mark.parametrize('words, expected', [
+    (dict(target='pug'), 'is a name'), (dict(target=9), '9'), (dict(layer='gone'), "no layer 'gone'"), (dict(method='GradCAM'), "no method 'GradCAM'"),
+    (dict(masks=torch.ones(16, 8, 8)), 'masks'), (dict(masks=torch.zeros(16, 64, 64)), 'everywhere or nowhere'), (dict(map=torch.ones(3, 7, 7)), 'expected 16 maps'),
+    (dict(map=torch.full((16, 7, 7), math.nan)), 'finite'), (dict(images=[1]), 'images to show'), (dict(x=torch.rand(3, 64, 64)), 'one image needs x'), (dict(seed=-1), 'seed'),
+    (dict(activation='tanh'), 'activation'), (dict(x=torch.rand(2, 3, 8)), 'check is for images')])
+def test_what_cannot_be_asked_is_an_error(net, asked, words, expected):
+    x, y, _ = asked
+    words = dict(dict(model=net, layer='last', x=x, target=y), **words)
+    with pytest.raises((ValueError, TypeError), match=expected): check(**words)
+
+def test_the_page_and_hostile_names(net, asked, tmp_path):
+    x, y, masks = asked
+    names = ['<script>alert(1)</script>', '\x1b]0;owned\x07', 'a\nb', 'fine']
+    report = check(net, 'last', x, (y + 1) % 4, masks=masks, class_names=names)
+    assert '\x1b' not in str(report) and len(str(report).splitlines()) == 1 + len(report.checks)
+    page = report.save(tmp_path/'check.html').read_text()
+    assert '<script>alert' not in page and '\x1b' not in page and 'http' not in page.replace('http-equiv', '')
+    assert page.count('<img') == 8 and page.count('<svg') == sum(c.passed is not None for c in report.checks.values())
+    for c in report.checks.values(): assert c.question in page.replace('&#39;', "'")
+    assert 'petcam' in page and report._repr_html_() in page
+    assert not any(word in report.verdict for word in (' is right', 'correct'))
