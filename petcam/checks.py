@@ -96,6 +96,7 @@ class _Case:
     adapter: Adapter
     y: Tensor = None # (b,k) logits
     targets: list = None # b class indices
+    total: Tensor = None # the sum of their scores, with its graph if there is one
     left: object = None # the layer's output, as later layers left it
 
     @property
@@ -132,7 +133,8 @@ def _first_pass(case, target, class_names, grad):
 
     y = case.logits(image, [(case.layer, keep)], grad=grad)
     left = outputs[case.adapter.call or 0] if len(outputs) > (case.adapter.call or 0) else None
-    return replace(case, y=y, targets=target_classes(y, target, class_names), left=left)
+    ks = target_classes(y, target, class_names)
+    return replace(case, y=y.detach(), targets=ks, total=y[range(len(y)), ks].sum(), left=left)
 
 def _form(case): # how the layer's output is laid out as a map
     name = name_of(case.model, case.layer)
@@ -312,7 +314,7 @@ def _check_image(maps):
 
 def _others(case): # for each image the class with the highest score beside the target
     targets = torch.tensor(case.targets, device=case.y.device)[:, None]
-    return case.y.detach().scatter(1, targets, -torch.inf).argmax(1).tolist()
+    return case.y.scatter(1, targets, -torch.inf).argmax(1).tolist()
 
 def _check_class(maps, other):
     alike = _similarity(maps, other)
@@ -370,7 +372,7 @@ def _log_odds(case, y): # (b,k) -> (b,): of the targets; or their scores, if the
 
 def _loss(case, areas): # (b,): how far the log-odds fall without the areas
     without = case.logits(_without(case.image, areas))
-    return (_log_odds(case, case.y.detach()) - _log_odds(case, without)).cpu()
+    return (_log_odds(case, case.y) - _log_odds(case, without)).cpu()
 
 def _falls(loss):
     return f'{"fall" if loss.mean() >= 0 else "rise"} by {abs(loss.mean()):.1f}'
@@ -422,8 +424,7 @@ def _naive_maps(case, form, a, g): # -> maps of a hook without a copy; none, if 
     left = map_tensor(case.left)
     overwritten = form.layout(left.detach()).to(a)
     if overwritten.equal(a): return []
-    with safely(torch.enable_grad()):
-        own, = torch.autograd.grad(case.scores(case.y).sum(), left, allow_unused=True)
+    own, = torch.autograd.grad(case.total, left, allow_unused=True)
     gradients = [g] if own is None else [g, form.layout(own).to(a)]
     return [apply_method(case.method, overwritten, o) for o in gradients]
 
