@@ -30,7 +30,7 @@ from .localise import centre_prior, energy_inside, randomize_weights
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
-from .web.page import image_html, page, render
+from .web.page import data_uri, image_bytes, page, render
 
 # %% ../nbs/53d_check.ipynb #c010
 QUESTIONS = { # name -> the question, and what its answer does not show
@@ -514,14 +514,13 @@ class CheckReport:
 
     def _repr_html_(self):
         shown = zip(self.images[:_SHOWN], [] if self.maps is None else self.maps.cpu().float())
-        overlays = [image_html(overlay(image, m, .6, signed=True), f'map of image {i}', width=160)
-                    for i, (image, m) in enumerate(shown, 1)]
+        overlays = [data_uri(image_bytes(overlay(image, m, .6, signed=True))) for image, m in shown]
         return render('check.html', verdict=self.verdict, layer=self.layer, images=overlays,
                       rows=[_row(c) for c in self.checks.values()])
 
     def save(self, path)->Path:
         "Write the page, whole or not at all"
-        html = page('petcam check', self._repr_html_())
+        html = page('petcam check', f'<h1>Checks of heatmaps</h1>{self._repr_html_()}')
         return atomic_write(path, lambda aside: Path(aside).write_text(html, encoding='utf-8'))
 
 # %% ../nbs/53d_check.ipynb #c022

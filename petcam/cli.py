@@ -220,7 +220,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
         _say(f"  wrote {path}")
     if wrong: raise BadImage('; '.join(wrong))
 
-# %% ../nbs/55_cli.ipynb #c038
+# %% ../nbs/55_cli.ipynb #c041
 def _at_most(files, n, seed): # `n` of them at random, in their order
     import numpy as np
     return [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:n])]
@@ -272,7 +272,7 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
         _say(line)
     _say(f"wrote {report.save(path)}")
 
-# %% ../nbs/55_cli.ipynb #c046
+# %% ../nbs/55_cli.ipynb #c044
 def _parts(model, n, layers, out, seed, workers, force):
     "Draw toy pets without each part, and compare what the network loses with its maps"
     from petcam.parts import report_parts
@@ -481,7 +481,8 @@ def _check_options(add):
     add('--masks', metavar='DIR', help='a folder with a mask of the same name for each image')
     add('--n', type=_whole(1, 1024), default=32, metavar='N',
         help='at most so many images, at random (default: %(default)s)')
-    add('--out', default='build', metavar='DIR', help='where check.html goes (default: %(default)s)')
+    add('--out', default='build', metavar='DIR',
+        help='where check.html goes (default: %(default)s)')
     add('--seed', **_SEED)
     add('--force', **_FORCE)
 
