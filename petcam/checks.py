@@ -134,7 +134,9 @@ def _first_pass(case, target, class_names, grad):
     y = case.logits(image, [(case.layer, keep)], grad=grad)
     left = outputs[case.adapter.call or 0] if len(outputs) > (case.adapter.call or 0) else None
     ks = target_classes(y, target, class_names)
-    return replace(case, y=y.detach(), targets=ks, total=y[range(len(y)), ks].sum(), left=left)
+    with safely(torch.enable_grad()):
+        total = y[range(len(y)), ks].sum()
+    return replace(case, y=y.detach(), targets=ks, total=total, left=left)
 
 def _form(case): # how the layer's output is laid out as a map
     name = name_of(case.model, case.layer)
