@@ -248,6 +248,9 @@ def _check_gradient(case, form, a, g, notes):
         there = notes.count('')/len(notes)
         said = f'There is one in {there:.0%} of the images. {why}'
         return Check('gradient', False, there, 1., said)
+    if torch.finfo(map_tensor(case.left).dtype).bits < 32:
+        return _not_asked('gradient', 'There is one; the model is too coarse to measure more, '
+                                      'in 16 bits.')
     predicted, measured = _predicted_and_measured(case, form, a, g)
     right = max(0., 1 - float((measured - predicted).norm()/measured.norm().clamp(min=1e-30)))
     said = (f'When each channel goes up or down by 1 %, the gradient predicts {right:.0%} of what '
@@ -505,12 +508,14 @@ class CheckReport:
     def verdict(self)->str:
         "Which checks were passed; never that a map is right"
         said = f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed'
+        if self.passed: said += f': {", ".join(self.passed)}'
         if self.failed: said += f'; failed: {", ".join(self.failed)}'
         if unasked := self._names(None): said += f'; not asked: {", ".join(unasked)}'
         return f'{said}. This does not make a map right: a check rules out one way to be wrong.'
 
     def __repr__(self):
         lines = [f'{_SIGNS[c.passed]:9}  {name:8}  {clean_name(c.answer)}'
+                 + (f' It does not show {c.caveat}.' if c.passed else '')
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
 
@@ -540,7 +545,7 @@ def _checked_inputs(x, masks, map, images): # -> masks and map as tensors, or an
             raise ValueError('a mask is true everywhere or nowhere; '
                              'expected an inside and an outside')
     if map is not None:
-        map = given_tensor(map, 'map').detach().float().cpu()
+        map = given_tensor(map, 'map').detach().to(image.device).float()
         if map.dim() == 2: map = map[None]
         if map.dim() != 3 or len(map) != b or not map.isfinite().all():
             raise ValueError(f'map is {tuple(map.shape)}; expected {b} maps (b,h,w) '

@@ -343,6 +343,8 @@ def test_one_image_a_tuple_and_other_outputs(net, asked):
         def forward(self, x): return super().forward(x)[:, :1]
     age = check(as_kind(net, Age), 'last', x)
     assert {'class', 'believed'} <= {c.name for c in age.checks.values() if c.passed is None} and 'deletion' in age.passed + age.failed
+    half = check(copy.deepcopy(net).bfloat16(), 'last', x.bfloat16(), y, masks=masks)
+    assert not half.failed and half.checks['gradient'].passed is None
     assert check(net, 'last', x, y, activation='sigmoid').checks['believed'].baseline == .25
 
 @pytest.mark.parametrize('words, expected', [
@@ -365,4 +367,5 @@ def test_the_page_and_hostile_names(net, asked, tmp_path):
     assert page.count('<img') == 8 and page.count('<svg') == sum(c.passed is not None for c in report.checks.values())
     for c in report.checks.values(): assert c.question in page.replace('&#39;', "'")
     assert 'petcam' in page and report._repr_html_() in page
-    assert not any(word in report.verdict for word in (' is right', 'correct'))
+    assert not any(word in report.verdict for word in (' is right', 'correct')) and all(name in report.verdict for name in report.checks)
+    for c in report.checks.values(): assert (f'It does not show {c.caveat}.' in str(report)) or not c.passed
