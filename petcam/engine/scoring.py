@@ -6,6 +6,8 @@
 __all__ = ['crop_mask', 'trimap_mask', 'iou', 'best_iou', 'deletion', 'insertion', 'auc']
 
 # %% ../../nbs/46_scoring.ipynb #c002
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 import torch
 from torch import nn, Tensor
@@ -106,66 +108,109 @@ def _blurred(x, width=.05): # by a Gaussian of this fraction of each side
         x = (x.movedim(side, -1) @ _gaussian_rows(x.shape[side], width, x).T).movedim(-1, side)
     return x
 
-def _as_it_is(image):
-    return image
-
-def _checked_maps(maps, image): # on its device
+def _checked_maps(maps, image): # on its device, (m,b,h,w); were they one for each image?
     maps = given_tensor(maps, 'maps').to(image.device)
-    if maps.dim() != image.dim() - 1 or len(maps) != len(image):
-        raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
+    single = maps.dim() == image.dim() - 1
+    if single: maps = maps[None]
+    if maps.dim() != image.dim() or maps.shape[1] != len(image) or not len(maps):
+        got = tuple(maps[0].shape if single else maps.shape)
+        raise ValueError(f'expected {len(image)} maps (b,h,w), got {got}')
     if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
-    return maps
+    return maps, single
 
-def _curve(model, x, maps, target, steps, activation, adapt, before, after, whole): # (b,steps+1)
+# %% ../../nbs/46_scoring.ipynb #c014a
+def changed_logits(
+    model:nn.Module,
+    x, # (b,c,h,w), or a tuple or dict with images
+    images, # an iterable of changed images (b,c,h,w), made only when their turn comes
+    bs:int, # images in a forward pass
+    adapter:Adapter,
+)->list[Tensor]: # (b,k) for each of `images`
+    "What the model says to other images in the place of those in `x`"
+    images, ys = iter(images), []
+    n = 1 if adapter.inputs else max(1, bs//len(image_of(x))) # `inputs` may count on b images
+    with eval_mode(model), safely(torch.no_grad()):
+        while several := list(islice(images, n)):
+            changed = with_image(repeat_batch(x, len(several)), torch.cat(several))
+            ys += check_logits(adapter.run(model, changed)).chunk(len(several))
+    return ys
+
+def repeat_batch(x, n:int):
+    "A model's inputs `n` times, all images once before the first comes again"
+    if n == 1: return x
+    b = len(image_of(x))
+
+    def repeat(t):
+        is_batch = isinstance(t, Tensor) and t.dim() and len(t) == b
+        return t.repeat(n, *[1]*(t.dim() - 1)) if is_batch else t
+
+    if isinstance(x, Mapping): return {k: repeat(t) for k, t in x.items()}
+    return tuple(map(repeat, x)) if isinstance(x, tuple) else repeat(x)
+
+# %% ../../nbs/46_scoring.ipynb #c014b
+def _curves(model, x, maps, target, steps, activation, bs, adapt, change, deletes):
     check_batch(x, model)
-    if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
+    for name, n in dict(steps=steps, bs=bs).items():
+        if n < 1: raise ValueError(f'{name} must be 1 or more, got {n}')
     image, adapter = image_of(x), Adapter(**adapt)
-    ranks = _ranks(_checked_maps(maps, image), image.shape[2:])
-    before, after = before(image), after(image)
+    maps, single = _checked_maps(maps, image)
+    changed = change(image)
 
-    def scores(i): # after i steps
-        changed = torch.where(ranks < ranks[0].numel()*i/steps, after, before)
-        return check_logits(adapter.run(model, with_image(x, changed)))
+    def in_order(whole, changed): # to first and last
+        return (whole, changed) if deletes else (changed, whole)
 
-    with eval_mode(model), torch.no_grad():
-        ys = [scores(i) for i in range(steps + 1)]
-    ks = target_classes(ys[whole], target) # `whole`: the step of the whole image
-    return torch.stack([probabilities(y, activation)[range(len(y)), ks] for y in ys], 1).cpu()
+    def images(): # all but the whole one: wholly changed, and after each step, map after map
+        yield changed
+        before, after = in_order(image, changed)
+        for m in maps:
+            ranks = _ranks(m, image.shape[2:])
+            for i in range(1, steps):
+                yield torch.where(ranks < ranks[0].numel()*i/steps, after, before)
+
+    [y] = changed_logits(model, x, [image], bs, adapter)
+    ks = target_classes(y, target)
+    ys = [y, *changed_logits(model, x, images(), bs, adapter)]
+    whole, gone, *inner = [probabilities(y, activation)[range(len(y)), ks] for y in ys]
+    (first, last), inner = in_order(whole, gone), iter(inner)
+    curves = [torch.stack([first, *islice(inner, steps - 1), last], 1) for _ in maps]
+    return curves[0].cpu() if single else torch.stack(curves).cpu()
 
 # %% ../../nbs/46_scoring.ipynb #c015
 def deletion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
-    maps:Tensor, # (b,h',w') of any size
+    maps:Tensor, # (b,h',w') of any size; or of several methods, (m,b,h',w')
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels go in so many parts
     activation:str=None, # of the scores, as for `probabilities`
+    bs:int=16, # images in a forward pass
     **adapt, # the keywords of `Adapter`
-)->Tensor: # (b,steps+1) probability of the class
+)->Tensor: # (b,steps+1) or (m,b,steps+1): probability of the class
     "What is left of the class while its pixels turn grey, the most important first"
     grey = torch.zeros_like
-    return _curve(model, x, maps, target, steps, activation, adapt, _as_it_is, grey, 0)
+    return _curves(model, x, maps, target, steps, activation, bs, adapt, grey, True)
 
 def insertion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
-    maps:Tensor, # (b,h',w') of any size
+    maps:Tensor, # (b,h',w') of any size; or of several methods, (m,b,h',w')
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels come in so many parts
     activation:str=None, # of the scores, as for `probabilities`
+    bs:int=16, # images in a forward pass
     **adapt, # the keywords of `Adapter`
-)->Tensor: # (b,steps+1) probability of the class
+)->Tensor: # (b,steps+1) or (m,b,steps+1): probability of the class
     "What appears of the class while its pixels come into focus, the most important first"
-    return _curve(model, x, maps, target, steps, activation, adapt, _blurred, _as_it_is, -1)
+    return _curves(model, x, maps, target, steps, activation, bs, adapt, _blurred, False)
 
 def auc(
-    curves:Tensor, # (b,steps+1)
-)->Tensor: # (b,) from 0 to 1
+    curves:Tensor, # (...,steps+1)
+)->Tensor: # (...) from 0 to 1
     "The area under each curve, its ends counted half"
     curves = given_tensor(curves, 'curves')
-    if curves.dim() != 2 or curves.shape[1] < 2:
+    if curves.dim() < 2 or curves.shape[-1] < 2:
         raise ValueError(f'curves must be (b,n) of two points or more, got {tuple(curves.shape)}')
-    return torch.trapezoid(curves, dx=1/(curves.shape[1] - 1), dim=1)
+    return torch.trapezoid(curves, dx=1/(curves.shape[-1] - 1), dim=-1)
 
 # %% ../../nbs/46_scoring.ipynb #c020
 def reset_weights(module:nn.Module):
