@@ -19,12 +19,13 @@ from .files.images import denormalize
 from .engine.scoring import (auc, best_iou, crop_mask, deletion, insertion, iou, match_masks,
                                    trimap_mask)
 from .engine.adapter import Adapter
+from .engine.backward import gradients_and_notes
 from .engine.layers import last_layers, find_layer, name_of
 from .engine.modes import eval_mode
 from .engine.targets import check_logits, probabilities, target_classes
-from .heatmap import describe
+from .heatmap import describe, upsample
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
-from .methods import explain_batch, maps_of
+from .methods import CLASS_AGNOSTIC, METHODS, apply_method, explain_batch
 from .toy.breeds import BREEDS
 from .toy.scenes import draw_pair
 from .training.loading import check_whole
@@ -151,6 +152,22 @@ METRICS = {'pointing': pointing_game, 'energy': energy_inside, 'IoU at half': io
            'best IoU': best_iou}
 
 # %% ../nbs/53_study.ipynb #c020a
+def _maps(a, gs): # (b,c,h,w), one such gradient for each of q questions -> method -> (b,q,h,w)
+    maps = {}
+    for name in METHODS:
+        if name in CLASS_AGNOSTIC: maps[name] = [apply_method(name, a, None)]*len(gs)
+        else: maps[name] = [apply_method(name, a, g) for g in gs]
+    return {name: torch.stack(several, 1).cpu() for name, several in maps.items()}
+
+def _maps_of_layers(model, layers, questions, bs=16, **adapt): # for each layer as `all_maps`
+    xb, targets, _ = _checked(questions)
+    parts = []
+    for x, ks in zip(xb.split(bs), targets.split(bs)):
+        of_layers, _ = gradients_and_notes(model, layers, x, ks.T.tolist(), None, Adapter(**adapt))
+        parts.append([_maps(a, gs) for a, gs, _ in of_layers])
+    return [{name: torch.cat([maps[name] for maps in of_layer]) for name in METHODS}
+            for of_layer in zip(*parts)]
+
 def all_maps(
     model:nn.Module,
     layer, # a module or its name
@@ -159,14 +176,8 @@ def all_maps(
     **adapt, # the keywords of `Adapter`
 )->dict: # method -> (n,q,h,w)
     "The maps of every method for every question"
-    xb, targets, _ = _checked(questions)
     check_whole(bs=bs)
-    by_question = []
-    for ks in targets.unbind(1):
-        parts = [maps_of(model, layer, xb[i:i+bs], ks[i:i+bs].tolist(), **adapt)
-                 for i in range(0, len(xb), bs)]
-        by_question.append({o: torch.cat([part[o].cpu() for part in parts]) for o in parts[0]})
-    return {o: torch.stack([maps[o] for maps in by_question], 1) for o in by_question[0]}
+    return _maps_of_layers(model, [layer], questions, bs, **adapt)[0]
 
 def _scores(maps, masks): # (n,q,h,w), (n,q,H,W) -> {metric: (n,q)}
     small, masks_of_all = maps.flatten(0, 1), masks.flatten(0, 1)
@@ -177,11 +188,20 @@ def _scores(maps, masks): # (n,q,h,w), (n,q,H,W) -> {metric: (n,q)}
         scores[name] = values.float().view(masks.shape[:2])
     return scores
 
-def _baseline_maps(questions, size, seed): # those that have not seen the image, (n,q,...)
-    n, q, *whole = questions.masks.shape
-    noise = torch.randn(n, q, *size, generator=torch.Generator().manual_seed(seed))
-    prior = centre_prior(tuple(whole)).expand(n, q, -1, -1)
-    return {'centred Gaussian': prior, 'random map': noise}
+def _with_baselines(model, layers, questions, randomized, seed, **adapt): # for each layer
+    n, q, *size = questions.masks.shape
+    of_layers = _maps_of_layers(model, layers, questions, **adapt)
+    others = [{}]*len(layers)
+    if randomized:
+        names = [name_of(model, layer) for layer in layers]
+        others = _maps_of_layers(randomized, names, questions, **adapt)
+    centre = centre_prior(tuple(size)).expand(n, q, -1, -1)
+    for maps, of_random_weights in zip(of_layers, others):
+        small = maps['Grad-CAM'].shape
+        maps |= {f'{name}, random weights': m for name, m in of_random_weights.items()}
+        maps['centred Gaussian'] = centre
+        maps['random map'] = torch.randn(small, generator=torch.Generator().manual_seed(seed))
+    return of_layers
 
 # %% ../nbs/53_study.ipynb #c021
 def evaluate_maps(
@@ -194,15 +214,15 @@ def evaluate_maps(
 )->dict: # method -> metric -> (n,q)
     "Every method's scores, question by question, and those of the baselines"
     _checked(questions, masked=True)
-    maps = all_maps(model, layer, questions, **adapt)
-    size = next(iter(maps.values())).shape[2:]
-    if randomized:
-        others = all_maps(randomized, name_of(model, layer), questions, **adapt)
-        maps |= {f'{name}, random weights': m for name, m in others.items()}
-    maps |= _baseline_maps(questions, size, seed)
-    scores = {name: _scores(m, questions.masks) for name, m in maps.items()}
-    covered = questions.masks.float().mean((2, 3))
-    return scores | {'chance': dict.fromkeys(METRICS, covered)}
+    return next(_evaluate(model, [layer], questions, randomized, seed, **adapt))
+
+def _evaluate(model, layers, questions, randomized, seed, **adapt): # for each layer
+    masks, at_centre = questions.masks, None
+    for maps in _with_baselines(model, layers, questions, randomized, seed, **adapt):
+        at_centre = at_centre or _scores(maps['centred Gaussian'], masks) # the same for every layer
+        scores = {name: at_centre if name == 'centred Gaussian' else _scores(m, masks)
+                  for name, m in maps.items()}
+        yield scores | {'chance': dict.fromkeys(METRICS, masks.float().mean((2, 3)))}
 
 def insertion_deletion(
     model:nn.Module,
@@ -215,18 +235,20 @@ def insertion_deletion(
 )->dict: # method -> metric -> (n,1)
     "Areas under insertion and deletion of every method and of the baselines"
     _checked(questions, masked=True)
-    maps = all_maps(model, layer, questions, **adapt)
-    maps |= _baseline_maps(questions, next(iter(maps.values())).shape[2:], seed)
-    if randomized:
-        others = all_maps(randomized, name_of(model, layer), questions, **adapt)
-        maps['Grad-CAM, random weights'] = others['Grad-CAM']
-    xb, ks = questions.xb, questions.targets[:, 0]
-    areas = {}
-    for name, m in maps.items():
-        coming = insertion(model, xb, m[:, 0], ks, steps, **adapt)
-        going = deletion(model, xb, m[:, 0], ks, steps, **adapt)
-        areas[name] = dict(insertion=auc(coming)[:, None], deletion=auc(going)[:, None])
-    return areas
+    return _areas(model, [layer], questions, randomized, seed, steps, **adapt)[0]
+
+def _areas(model, layers, questions, randomized, seed, steps=10, **adapt): # for each layer
+    of_layers = _with_baselines(model, layers, questions, randomized, seed, **adapt)
+    names = *METHODS, 'centred Gaussian', 'random map', 'Grad-CAM, random weights'
+    of_layers = [{o: maps[o] for o in names if o in maps} for maps in of_layers]
+    several = {id(m): m for maps in of_layers for m in maps.values()} # the centre's only once
+    size, ks = questions.xb.shape[2:], questions.targets[:, 0]
+    large = torch.stack([upsample(m[:, 0], size) for m in several.values()])
+    curves = {f.__name__: f(model, questions.xb, large, ks, steps, **adapt)
+              for f in (insertion, deletion)}
+    areas = {o: {metric: auc(c[i])[:, None] for metric, c in curves.items()}
+             for i, o in enumerate(several)}
+    return [{name: areas[id(m)] for name, m in maps.items()} for maps in of_layers]
 
 # %% ../nbs/53_study.ipynb #c026
 class Row(NamedTuple):
@@ -265,7 +287,7 @@ def _confident_quads(model, data, pool, n, seed, bs): # at most n quads, one aft
 
 class _Benchmark(NamedTuple):
     name: str
-    evaluate: object # `evaluate_maps` or `insertion_deletion`
+    evaluate: object # `_evaluate` or `_areas`
     batches: list
     load: object # batch -> Questions
 
@@ -280,14 +302,14 @@ def _benchmarks(model, data, pets, pool, pairs, curves, seed, bs):
         return Questions(*(o[batch] for o in drawn))
 
     small = max(4, bs//4) # these images are four times as large
-    yield _Benchmark('single', evaluate_maps, _batches(pets, bs), load)
-    yield _Benchmark('single', insertion_deletion, _batches(pets[:curves], bs), load)
-    yield _Benchmark('shifted', evaluate_maps, _batches(pets, small),
+    yield _Benchmark('single', _evaluate, _batches(pets, bs), load)
+    yield _Benchmark('single', _areas, _batches(pets[:curves], bs), load)
+    yield _Benchmark('shifted', _evaluate, _batches(pets, small),
                      lambda batch: in_corners(load(batch)))
     quads = _confident_quads(model, data, pool, max(1, len(pets)//4), seed, bs)
-    yield _Benchmark('grids', evaluate_maps, _batches(quads, small//4*4), load_mosaics)
+    yield _Benchmark('grids', _evaluate, _batches(quads, small//4*4), load_mosaics)
     drawn = draw_pairs(data, pairs, seed) if pairs else None
-    yield _Benchmark('pairs', evaluate_maps, _batches(range(pairs), bs), load_pairs)
+    yield _Benchmark('pairs', _evaluate, _batches(range(pairs), bs), load_pairs)
 
 # %% ../nbs/53_study.ipynb #c027
 def _add(values, key, scores): # as floats: small tensors that stay would pin large ones
@@ -311,7 +333,7 @@ def study(
     check_whole(bs=bs)
     check_whole(0, pairs=pairs, curves=curves, seed=seed)
     pets = _labelled(files, targets)
-    model = copy.deepcopy(model).requires_grad_(False)
+    model = copy.deepcopy(model).requires_grad_(False).to(memory_format=torch.channels_last)
     first = single_images(data, *zip(*pets[:bs]), with_masks=False).xb
     if isinstance(layers, str): layers = [layers]
     layers = layers or last_layers(model, first)
@@ -320,10 +342,9 @@ def study(
     randomized, values = randomize_weights(model, first, seed), {}
     for o in _benchmarks(model, data, pets, pool or pets, pairs, curves, seed, bs):
         for i, batch in enumerate(_progress(o.batches, o.name)):
-            questions = o.load(batch)
-            for layer in layers:
-                _add(values, (o.name, layer),
-                     o.evaluate(model, layer, questions, randomized, seed + i))
+            for_each = o.evaluate(model, layers, o.load(batch), randomized, seed + i)
+            for layer, scores in zip(layers, for_each):
+                _add(values, (o.name, layer), scores)
     rows = [Row(*key, *score(torch.tensor(v))) for key, v in values.items()]
     energy = torch.tensor(values['single', layers[0], 'Grad-CAM', 'energy'])[:, 0]
     return Study(rows, energy)
@@ -526,9 +547,9 @@ def score_folder(
         layers = as_list(layers or last)
         if randomized is None and len(q.xb) > 1: # batch norms need two
             randomized = randomize_weights(model, q.xb, seed, **adapt)
-        for layer in layers:
-            _add(values, ('single', layer),
-                 evaluate_maps(model, layer, q, randomized, seed + i, **adapt))
+        for_each = _evaluate(model, layers, q, randomized, seed + i, **vars(adapter))
+        for layer, scores in zip(layers, for_each):
+            _add(values, ('single', layer), scores)
     if not values: raise ValueError(f'no image could be scored; {left_out[0]}')
     if n > len(files): left_out.append(f'{n - len(files)} without a mask')
     if left_out: warnings.warn(f'left out: {"; ".join(left_out[:5])}')
