@@ -30,8 +30,9 @@ def match_masks(
     if maps.dim() != 3 or masks.dim() != 3 or len(maps) != len(masks):
         got = f'{tuple(maps.shape)} and {tuple(masks.shape)}'
         raise ValueError(f'expected as many maps (b,h,w) as masks (b,H,W), got {got}')
-    bad = int((~maps.isfinite()).sum())
-    if bad: raise ValueError(f'the maps hold {bad} values that are not finite')
+    if maps.numel() and not torch.stack(maps.aminmax()).isfinite().all():
+        bad = int((~maps.isfinite()).sum())
+        raise ValueError(f'the maps hold {bad} values that are not finite')
     if maps.shape == masks.shape: return maps, masks
     return upsample(maps, masks.shape[1:]), masks
 
@@ -80,15 +81,13 @@ def best_iou(
     maps, masks = match_masks(maps, masks)
     maximum = maps.amax((1, 2), keepdim=True).clamp(min=1e-30)
     reached = (maps/maximum*steps + 1e-4).floor().clamp(0, steps) # the highest threshold
-    level = ((reached + 1)*(maps > 0)).long().flatten(1) # 0: in no piece
-
-    def above(weights): # (b,H*W) -> (b,steps+1): their sum over the piece at each threshold
-        at_level = torch.zeros(len(maps), steps + 2).scatter_add_(1, level, weights)
-        return at_level.flip(1).cumsum(1)[:, :-1]
-
-    both, piece = above(masks.flatten(1).float()), above(torch.ones(level.shape))
-    either = piece + masks.sum((1, 2))[:, None] - both
-    return (both/either.clamp(min=1)).amax(1)
+    level = ((reached + 1)*(maps > 0)).int() # 0: in no piece
+    image = torch.arange(len(maps), dtype=torch.int)[:, None, None]
+    bins = (image*(steps + 2) + level)*2 + masks
+    counts = bins.flatten().bincount(minlength=len(maps)*(steps + 2)*2).view(-1, steps + 2, 2)
+    outside, inside = counts.flip(1).cumsum(1)[:, :-1].unbind(2) # (b,steps+1) of each piece
+    either = outside + masks.sum((1, 2))[:, None]
+    return (inside/either.clamp(min=1)).amax(1)
 
 # %% ../../nbs/46_scoring.ipynb #c014a
 def pixel_ranks(
