@@ -6,7 +6,7 @@
 __all__ = ['BASELINES', 'AblatedPet', 'ablate_parts', 'part_effects', 'part_evidence', 'rank_agreement', 'PartStudy',
            'parts_study', 'agreements', 'plot_parts', 'report_parts']
 
-# %% ../nbs/53c_parts.ipynb #c002
+# %% ../nbs/53c_parts.ipynb #c027
 import csv, sys
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from .toy.breeds import BREEDS
 from .toy.scenes import draw_pet
 from .training.loading import check_whole, default_workers
 
-# %% ../nbs/53c_parts.ipynb #c005
+# %% ../nbs/53c_parts.ipynb #c030
 class AblatedPet(NamedTuple):
     "A toy pet, whole and without each part that one sees"
     x: Tensor # (1+p,3,h,w), normalised: the whole pet, then without each of p parts
@@ -57,7 +57,7 @@ def ablate_parts(
     x = normalize(torch.stack([as_tensor(o) for o in images]))
     return AblatedPet(x, torch.stack(masks), list(parts))
 
-# %% ../nbs/53c_parts.ipynb #c006
+# %% ../nbs/53c_parts.ipynb #c031
 def part_effects(
     model:nn.Module,
     x:Tensor, # (1+p,3,h,w): an image whole, then without each of p parts
@@ -81,7 +81,7 @@ def part_evidence(
     positive = upsample(maps, masks.shape[1:]).cpu().clamp(min=0)
     return torch.einsum('...hw,phw->...p', positive, masks.float())
 
-# %% ../nbs/53c_parts.ipynb #c010
+# %% ../nbs/53c_parts.ipynb #c035
 def rank_agreement(
     effects:Tensor, # (n,p); nan for a part that one does not see
     evidence:Tensor, # (n,p)
@@ -95,7 +95,7 @@ def rank_agreement(
     return torch.stack([spearman(a[s], b[s]) for a, b, s in zip(effects, evidence, seen)]
                        ).nan_to_num(0.)
 
-# %% ../nbs/53c_parts.ipynb #c013
+# %% ../nbs/53c_parts.ipynb #c038
 BASELINES = 'random map', 'centred Gaussian', 'part area'
 _RANDOM = ', random weights'
 _NAMES = *METHODS, *(f'{o}{_RANDOM}' for o in METHODS), *BASELINES
@@ -145,7 +145,7 @@ def _check_classes(class_names):
         raise ValueError(f'the classes must be breeds that can be drawn, and these are none: '
                          f'{", ".join(unknown[:3]) or "an empty list"}')
 
-# %% ../nbs/53c_parts.ipynb #c014
+# %% ../nbs/53c_parts.ipynb #c039
 def parts_study(
     model:nn.Module,
     class_names:list, # in the model's order, all of them in `BREEDS`
@@ -184,7 +184,7 @@ def parts_study(
     evidence = {o: dict(zip(_NAMES, torch.stack(v).unbind(1))) for o, v in evidence.items()}
     return PartStudy(pets.breeds, torch.stack(effects), evidence)
 
-# %% ../nbs/53c_parts.ipynb #c015
+# %% ../nbs/53c_parts.ipynb #c040
 def agreements(
     result:PartStudy,
     leave_out=('head',), # parts that are not ranked
@@ -194,7 +194,7 @@ def agreements(
     return {layer: {name: rank_agreement(result.effects[:, kept], v[:, kept])
                     for name, v in methods.items()} for layer, methods in result.evidence.items()}
 
-# %% ../nbs/53c_parts.ipynb #c020
+# %% ../nbs/53c_parts.ipynb #c045
 def _interval(values, minus=0.): # two digits need no more than 2,000 draws
     return paired_bootstrap(values, minus, draws=2000)
 
@@ -222,7 +222,7 @@ def plot_parts(result:PartStudy)->Figure:
         ax.set(title=f'layer {layer}: rank correlation\n(hollow: random weights)')
     return figure
 
-# %% ../nbs/53c_parts.ipynb #c022
+# %% ../nbs/53c_parts.ipynb #c047
 def _best_of(names, rho:dict)->str: # rho: method -> (n,)
     "The name with the highest mean: chosen after looking, so what beats it beats each of them"
     return max(names, key=lambda o: float(rho[o].mean()))
@@ -268,7 +268,7 @@ def _print_rows(rows): # as tables: the effects, and one for each layer
             columns.setdefault(measure, {})[name] = interval
         _print_table(f'layer {layer}, rank correlation' if layer else 'the network', columns)
 
-# %% ../nbs/53c_parts.ipynb #c023
+# %% ../nbs/53c_parts.ipynb #c048
 _PROVES = """\
 What it proves: where a method agrees more than the baselines, its map ranks the parts as redrawing
 without them does, for this network and these drawings. It does not prove that the map is right
