@@ -23,8 +23,9 @@ test: notebooks tests
 notebooks: trained           # every cell of every notebook
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --do_print --timing
 
-tests: trained               # what a cell cannot hold
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile
+tests: trained               # what a cell cannot hold; what fails beside another is tried once more, alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile --durations=15 || \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q --last-failed --last-failed-no-failures none
 
 trained: $(VENV)/dev         # the toy pets, and the network that all notebooks and most tests use: drawn and trained once, kept in the cache
 	$(BIN)/python -c 'from petcam.resize import lesson_learner; lesson_learner()'

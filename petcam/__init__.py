@@ -19,7 +19,7 @@ _HOMES = {
     'create_head': 'head', 'cnn_learner': 'onecycle', 'one_cycle': 'onecycle',
     'lr_range': 'onecycle', 'draw_pet': 'toy.scenes', 'draw_pair': 'toy.scenes',
     # check
-    'pointing_game': 'localise', 'energy_inside': 'localise'}
+    'check': 'checks', 'pointing_game': 'localise', 'energy_inside': 'localise'}
 
 __all__ = [*_HOMES]
 

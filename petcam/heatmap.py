@@ -10,6 +10,7 @@ from numbers import Integral
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .engine.adapter import given_tensor
@@ -158,6 +159,7 @@ def as_mask(
 )->Tensor: # of bools, on the CPU
     "A mask; an error if there are other values in it, as in a trimap"
     m = given_tensor(mask, 'mask').detach().cpu()
+    if m.dtype == torch.bool: return m
     top = m.max() if m.numel() else 1
     if not ((m == 0) | (m == top)).all():
         raise ValueError(f'a mask is true or false, got values from {m.min()} to '

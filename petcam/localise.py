@@ -34,8 +34,10 @@ def energy_inside(
 )->Tensor: # (b,) from 0 to 1
     "The fraction of the positive evidence inside each mask; 0 for a map without any"
     maps, masks = match_masks(maps, masks)
-    maps = maps.clamp(min=0).double() # sums of tiny values would vanish
-    return ((maps*masks).sum((1, 2))/maps.sum((1, 2)).clamp(min=1e-300)).float()
+    maps = maps.clamp(min=0)
+    inside, total = (o.sum((1, 2), dtype=torch.double) # tiny values would vanish
+                     for o in (maps*masks, maps))
+    return (inside/total.clamp(min=1e-300)).float()
 
 # %% ../nbs/10_localise.ipynb #c030
 class Score(NamedTuple):

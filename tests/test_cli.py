@@ -119,7 +119,7 @@ def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
 
 def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout
-    assert 'run|cam|report|data|lab' in out
+    assert 'run|cam|check|report|data|lab' in out
 
 def test_cam_takes_a_number_and_writes_the_kind_of_image_asked_for(trained, capsys, tmp_path):
     model = trained/'out'/'models'/'stage-3.pth'
@@ -493,3 +493,53 @@ def test_localise_on_masks_says_what_is_wrong_in_one_line(own, capsys, words, ex
     if '--model' not in words: words = [*words, '--model', 'my_net:make', '--mean', '0', '--std', '1']
     status, _, said = typed(capsys, 'localise', *words)
     assert status == 1 and expected in said.splitlines()[-1] and 'Traceback' not in said
+
+# --- checks
+
+def test_check_prints_its_answers_and_writes_the_same_page(masked, capsys):
+    model = masked/'out'/'models'/'stage-3.pth'
+    words = ['check', masked/'pets', '--model', model, '--n', '6', '--out', masked/'checks']
+    status, said, wrong = typed(capsys, *words)
+    page = (masked/'checks'/'check.html').read_text()
+    assert (status, wrong) == (0, '') and '6 images, layer 0' in said and 'not asked: inside, object' in said and f'wrote {masked}/checks/check.html' in said
+    verdict = said.splitlines()[1]
+    assert verdict in page and page.count('<img') == 6 and page.count('<tr>') == 14 and 'http' not in page.replace('http-equiv', '')
+    status, again, wrong = typed(capsys, *words, '--masks', masked/'annotations'/'trimaps', '--class', 'leonberger', '--method', 'Eigen-CAM')
+    assert status == 0 and 'The mask covers 50% of the image' in again and 'the method is class-agnostic' in again and 'images with a mask' not in wrong
+    assert sorted(o.name for o in (masked/'checks').iterdir()) == ['check.html']        # its own page is replaced
+
+def test_check_leaves_out_what_is_no_image(trained, tmp_path, capsys):
+    (tmp_path/'bad.jpg').write_bytes(b'')
+    words = ['--model', trained/'out'/'models'/'stage-3.pth', '--out', tmp_path/'out']
+    status, said, wrong = typed(capsys, 'check', tmp_path/'bad.jpg', trained/'pets'/'leonberger_3.jpg', *words)
+    assert status == 0 and 'left out:' in said and 'bad.jpg is not an image' in said and '1 images' in said
+    status, _, wrong = typed(capsys, 'check', tmp_path/'bad.jpg', *words)
+    assert status == 1 and 'bad.jpg is not an image' in wrong and len(wrong.splitlines()) == 1
+
+@pytest.mark.parametrize('words, expected', [
+    (['--class', 'leonburger'], "no class 'leonburger'; the nearest names are leonberger"), (['--layer', '0.99'], '0.99'), (['--method', 'GradCAM'], "no method 'GradCAM'"),
+    (['--model', 'gone.pth'], 'gone.pth: no such file'), (['--masks', 'gone'], '--masks gone: no such folder'), (['--masks', '.'], 'no mask has the name of an image')])
+def test_check_says_what_is_wrong_in_one_line(trained, tmp_path, monkeypatch, capsys, words, expected):
+    monkeypatch.chdir(tmp_path)
+    if '--model' not in words: words = [*words, '--model', trained/'out'/'models'/'stage-3.pth']
+    status, _, said = typed(capsys, 'check', trained/'pets'/'leonberger_3.jpg', *words)
+    assert status == 1 and expected in said and '\n' not in said and not (tmp_path/'build').exists()
+
+def test_check_writes_over_nothing_of_yours(trained, tmp_path, capsys):
+    (tmp_path/'check.html').write_text('mine')
+    words = ['check', trained/'pets'/'leonberger_3.jpg', '--model', trained/'out'/'models'/'stage-3.pth', '--out', tmp_path]
+    status, _, said = typed(capsys, *words)
+    assert status == 1 and 'is there already' in said and (tmp_path/'check.html').read_text() == 'mine'
+    assert typed(capsys, *words, '--force')[0] == 0 and '<svg' in (tmp_path/'check.html').read_text()
+
+def test_check_with_a_model_of_ones_own_and_hostile_class_names(own, capsys):
+    (own/'names.txt').write_text('<script>alert(1)</script>\n\x1b]0;owned\x07\nfish\n')
+    status, said, wrong = typed(capsys, 'check', 'photo.png', *CAM[2:6], '--class', '1', '--out', 'here', '--mean', '0', '--std', '1')
+    page = (own/'here'/'check.html').read_text()
+    assert status == 0 and '\x1b' not in said + wrong + page and '<script>alert' not in page
+
+def test_parts_needs_a_network_of_toy_pets(trained, tmp_path, capsys):
+    status, _, said = typed(capsys, 'parts', '--model', tmp_path/'gone.pth', '--out', tmp_path/'out')
+    assert status == 1 and 'no such file' in said and '\n' not in said and not (tmp_path/'out').exists()
+    status, _, said = typed(capsys, 'parts', '--help')
+    assert status == 0

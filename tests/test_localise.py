@@ -126,11 +126,11 @@ def test_pairs_are_what_they_say_and_depend_on_the_seed_only(data):
 @pytest.mark.parametrize('asked', [True, False])
 def test_a_map_that_knows_the_answer_wins_and_one_that_swaps_it_loses(data, monkeypatch, asked):
     pairs = draw_pairs(data, 4)
-    def known(model, layer, xb, ks):
-        rows = [next(i for i, o in enumerate(pairs.xb) if torch.equal(o, x)) for x in xb]
-        side = [pairs.targets[r].tolist().index(k) for r, k in zip(rows, ks)]
-        return {'Grad-CAM': torch.stack([pairs.masks[r, s if asked else 1 - s] for r, s in zip(rows, side)]).float()}
-    monkeypatch.setattr(the_study, 'maps_of', known)
+    def known(model, layers, questions):
+        rows = [next(i for i, o in enumerate(pairs.xb) if torch.equal(o, x)) for x in questions.xb]
+        sides = [[pairs.targets[r].tolist().index(k) for k in ks] for r, ks in zip(rows, questions.targets.tolist())]
+        return [{'Grad-CAM': torch.stack([torch.stack([pairs.masks[r, s if asked else 1 - s] for s in ss]) for r, ss in zip(rows, sides)]).float()}]
+    monkeypatch.setattr(the_study, '_maps_of_layers', known)
     swapped = pairs._replace(masks=pairs.masks.flip(1)) # the mask of the other animal
     scores, other = evaluate_maps(None, '0', pairs), evaluate_maps(None, '0', swapped)
     right = 1. if asked else 0.
@@ -153,8 +153,8 @@ def test_single_pets_are_scored_by_their_trimaps(tmp_path, monkeypatch):
         Image.fromarray(trimap).save(tmp_path/'annotations'/'trimaps'/f'pug_{i}.png')
     data = make_data(tmp_path, files, [2]*6)
     assert trimap_mask(data, files[0])[:40].all() and not trimap_mask(data, files[0])[40:].any() # the border is pet
-    top = lambda model, layer, xb, ks: {'Grad-CAM': torch.eye(8)[7 if set(ks) != {2} else 0].view(1, 8, 1).expand(len(xb), -1, 8)}
-    monkeypatch.setattr(the_study, 'maps_of', top)
+    top = lambda model, layers, q: [{'Grad-CAM': torch.eye(8)[7 if set(q.targets.flatten().tolist()) != {2} else 0].view(1, 1, 8, 1).expand(len(q.xb), 1, -1, 8)}]
+    monkeypatch.setattr(the_study, '_maps_of_layers', top)
     scores = evaluate_maps(None, '0', single_images(data, files[:5], [2]*5))
     assert score(scores['Grad-CAM']['pointing']) == Score(1., 0., 5) and np.isclose(score(scores['chance']['energy']).mean, 40/64)
     with pytest.raises(FileNotFoundError, match='pug_5.jpg has no trimap'): single_images(data, files, [2]*6)
@@ -355,12 +355,13 @@ def noisy_pets(tmp_path): # 8 images of noise, their left halves masked -> files
 def test_a_study_keeps_numbers_and_no_tensors(tmp_path, monkeypatch): # small tensors that stay pin the memory of large ones
     files, ys = noisy_pets(tmp_path)
     made = []
+    evaluate = the_study._evaluate
     def spied(*args):
-        assert sum(o() is not None for o in made) <= 4*len(METRICS) # those of the part before are still on their way
-        out = evaluate_maps(*args)
-        made.extend(weakref.ref(v) for scores in out.values() for v in scores.values())
-        return out
-    monkeypatch.setattr(the_study, 'evaluate_maps', spied)
+        for out in evaluate(*args):
+            assert sum(o() is not None for o in made) <= len(out)*len(METRICS) # those of the part before are still on their way
+            made.extend(weakref.ref(v) for scores in out.values() for v in scores.values())
+            yield out
+    monkeypatch.setattr(the_study, '_evaluate', spied)
     study(net(), make_data(tmp_path, files, ys), files, ys, ['0'], pairs=3, curves=0, bs=2)
     assert len(made) > 200
 

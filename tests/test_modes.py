@@ -3,6 +3,7 @@ import copy, multiprocessing, os, signal, threading, time, warnings
 import pytest, torch
 from torch import nn
 from petcam.engine import modes
+from petcam.data import get_data
 from petcam.engine.modes import add_hook, eval_mode, forward_hooks
 from petcam.gradcam import grad_cam
 from petcam.training.interrupts import GracefulInterrupt, SafeContext, held, safe_contextmanager, safely, same_state
@@ -134,6 +135,16 @@ def test_safely_and_same_state_put_back_what_a_no_grad_leaves():
         assert not torch.is_grad_enabled()
     with pytest.raises(KeyboardInterrupt), safely(torch.autocast('cpu')): press()
     assert not torch.is_autocast_enabled('cpu')
+
+def test_a_process_that_makes_images_never_starts_cuda(few_pets, monkeypatch):
+    "A forked worker cannot, and says so only where there is a GPU: training there ended with its first batch"
+    def refuse(*_): raise RuntimeError('Cannot re-initialize CUDA in forked subprocess')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    monkeypatch.setattr(torch.cuda, 'is_initialized', lambda: False)   # as in a forked worker
+    monkeypatch.setattr(torch.cuda, 'get_rng_state', refuse)
+    data = get_data(32, 8, path=few_pets, workers=0)
+    for ds in (data.train_dl, data.valid_dl): assert next(iter(ds))[0].shape == (8, 3, 32, 32)
+    with same_state(): torch.rand(1)
 
 def test_a_ctrl_c_that_nobody_looked_at_is_not_lost():
     with pytest.raises(KeyboardInterrupt), GracefulInterrupt() as stop:

@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from petcam.toy import scenes
-from petcam.toy.animals import POSES
+from petcam.toy.animals import FACE, PARTS, POSES
 from petcam.toy.breeds import BREEDS
+from petcam.toy.canvas import Canvas
 from petcam.toy.pretraining import random_breed
 from petcam.toy.scenes import draw_pair, draw_pet, make_toypets
 
@@ -136,3 +137,126 @@ def test_drawing_needs_no_torch():
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+@pytest.mark.parametrize('pose', POSES)
+def test_a_ball_changes_nothing_outside_its_disc(pose, monkeypatch):
+    "For each breed; the disc is a closed form, from where the ball was put"
+    discs = []
+    monkeypatch.setattr(scenes, '_free_place', lambda taken, r, rng, _found=scenes._free_place:
+                        discs.append((found := _found(taken, r, rng), r)) or found)
+    colours = set()
+    for k, name in enumerate(BREEDS):
+        size = (82, 74) if k % 2 else (74, 83) # wide and high, even and odd
+        image, mask = draw_pet(name, (4, k), size, pose=pose)
+        other, same_mask, ball = draw_pet(name, (4, k), size, pose=pose, ball=True)
+        (x, y), r = np.array(discs[-1][0])*2, discs[-1][1]*2 # in pixels of the image
+        down, along = np.mgrid[:size[1], :size[0]] + .5
+        distance = np.hypot(along - x, down - y)
+        differs = (np.asarray(image) != np.asarray(other)).any(2)
+        assert np.array_equal(mask, same_mask) and not differs[distance > r + 1.5].any(), name
+        assert differs[(distance < r - 1.5) & (ball == 1)].mean() > .9, name
+        # visible: the disc without what the pet hides of it, up to the rim
+        inside, outside = distance < r - 1.5, distance > r + 1.5
+        assert (ball[inside] == 1 - mask[inside]).all() and not ball[outside].any(), name
+        assert ball.sum() > .5*np.pi*r*r and .12 < 2*r/73 < .19, name
+        colours.add(np.asarray(other)[ball == 1].mean(0).round(-1).tobytes())
+    assert len(colours) > 30
+
+def test_with_a_ball_comes_the_ball_of_its_own_seed():
+    first, _, ball = draw_pet('pug', 1, (90, 80), ball=True)
+    again, _, same = draw_pet('pug', 1, (90, 80), ball=True)
+    assert digest([[first, ball]]) == digest([[again, same]])
+    assert digest([draw_pet('pug', 1, (90, 80), ball=False)]) == digest([draw_pet('pug', 1, (90, 80))])
+
+SHOWN = {'portrait': PARTS[:6], 'sitting': PARTS, 'standing': PARTS, 'lying': PARTS}
+
+def touched_by_each_group(draw, monkeypatch):
+    "What `draw` gives, and where the pieces of each group or their shadows touch it: {name: (h,w)}"
+    found, paint = {}, Canvas.paint
+
+    def watched(canvas, part, *rest):
+        before = np.asarray(canvas.light).copy(), canvas.albedo.tobytes()
+        paint(canvas, part, *rest)
+        if canvas.cover is None: return # of the background
+        light, was = np.asarray(canvas.light), np.frombuffer(before[1], np.uint8)
+        pixels = np.asarray(canvas.albedo) != was.reshape(*canvas.size[::-1], 3)
+        pixels = pixels.any(2)
+        if not part.on: # a piece of the same colour covers, too
+            alone = Canvas(*canvas.size, canvas.sun)
+            paint(alone, replace(part, fill=(255, 255, 255)), *rest[:2])
+            pixels = pixels | (np.asarray(alone.albedo)[..., 0] > 0)
+        h, w = light.shape
+        at = pixels.reshape(h, 2, w, 2).any((1, 3)) | (light != before[0])
+        found[part.group] = found.get(part.group, False) | at
+
+    with monkeypatch.context() as m:
+        m.setattr(Canvas, 'paint', watched)
+        return draw(), found
+
+@pytest.mark.parametrize('pose', POSES)
+def test_parts_of_every_breed_and_what_is_left_without_them(pose, monkeypatch):
+    for k, name in enumerate(BREEDS):
+        def draw(**more):
+            return draw_pet(name, (6, k), (66, 60), pose=pose, parts=True, **more)
+
+        (image, mask, parts), touched = touched_by_each_group(draw, monkeypatch)
+        plain = draw_pet(name, (6, k), (66, 60), pose=pose)
+        assert digest([plain]) == digest([(image, mask)]), name
+        assert [o for o in PARTS if o in parts] == [*parts] and len(parts) >= 6, name
+        assert set(SHOWN[pose]) - {'tail'} <= set(parts) <= set(SHOWN[pose]), name
+        assert all(o.dtype == np.uint8 and o.any() for o in parts.values()), name
+        assert np.array_equal(sum(o.astype(int) for o in parts.values()), mask), name # disjoint
+        for part in parts:
+            goes = [*FACE, 'head'] if part == 'head' else [part]
+            other, other_mask, left = draw(without=part)
+            assert not set(goes) & set(left), (name, part)
+            touches = np.logical_or.reduce([touched[o] for o in goes])
+            differs = (np.asarray(image) != np.asarray(other)).any(2)
+            assert not differs[~touches].any(), (name, part)
+            assert np.array_equal(mask[~touches], other_mask[~touches]), (name, part)
+            gone = sum(parts[o] for o in goes if o in parts) == 1
+            assert differs[gone].mean() > .5, (name, part) # a black nose on a black face
+            for o in {*parts} - {*goes}:
+                assert np.array_equal(left[o][~touches], parts[o][~touches]), (name, part, o)
+
+def test_parts_lie_where_one_expects_them():
+    "Two eyes; the nose between the muzzle's sides; the head above the trunk"
+    from scipy import ndimage
+    for k, name in enumerate(['Bengal', 'pug', 'boxer', 'Siamese', 'shiba_inu', 'Sphynx']):
+        mask, parts = draw_pet(name, k, (220, 200), pose='sitting', parts=True)[1:]
+        middle = {o: np.argwhere(parts[o]).mean(0) for o in parts}
+        assert ndimage.label(parts['eyes'])[1] == 2, name
+        assert ndimage.label(parts['ears'])[1] == 2, name
+        assert ndimage.label(parts['nose'])[1] == 1, name
+        order = [middle[o][0] for o in ('ears', 'eyes', 'nose', 'trunk', 'legs')]
+        assert order == sorted(order), name
+        reach = [np.logical_or.accumulate(np.rot90(parts['head'], k)) for k in range(4)]
+        around = np.logical_and.reduce([np.rot90(o, -k) for k, o in enumerate(reach)])
+        assert around[parts['eyes'] == 1].mean() > .7, name # the head on all four sides
+
+def test_several_parts_go_at_once_and_the_head_takes_the_face_along():
+    def parts_left(without):
+        return {*draw_pet('beagle', 3, (80, 72), pose='standing', parts=True, without=without)[2]}
+
+    assert parts_left(['ears', 'tail']) == {*PARTS} - {'ears', 'tail'}
+    assert parts_left('head') == {'trunk', 'legs', 'tail'} == parts_left({'head', 'eyes'})
+    image, mask, parts = draw_pet('beagle', 3, (80, 72), without=PARTS, parts=True)
+    assert not mask.any() and parts == {}
+    background = draw_pet('pug', 3, (80, 72), without=PARTS, scene=3)[0]
+    assert image.size == background.size
+
+def test_a_part_that_the_pose_does_not_show_changes_nothing():
+    whole = draw_pet('beagle', 3, (80, 72), pose='portrait')
+    assert digest([whole]) == digest([draw_pet('beagle', 3, (80, 72), pose='portrait',
+                                               without=('legs', 'tail'))])
+
+@pytest.mark.parametrize('without,word', [('ear', "'ear'"), (['eyes', 'ear'], "'ear'"), (None, 'None'),
+                                          ([3], '3')])
+def test_an_unknown_part_names_its_neighbours(without, word):
+    with pytest.raises(ValueError, match=f'unknown part {word}: expected some of ears, .*nearest are'):
+        draw_pet('pug', without=without)
+
+def test_parts_and_a_ball_together():
+    image, mask, parts, ball = draw_pet('pug', 2, (90, 80), parts=True, ball=True, without='ears')
+    assert np.array_equal(sum(parts.values()), mask) and 'ears' not in parts
+    assert digest([[ball]]) == digest([[draw_pet('pug', 2, (90, 80), ball=True)[2]]])

@@ -90,6 +90,7 @@ WANTED = {
     'a class for each image of a batch': has_shape(2, 7, 7),
     'every class and several layers from one forward pass': of_all,
     'sliders in a notebook': lambda explorer: explorer.words(),
+    'checks of the maps, and what each of them does not show': lambda report: np.testing.assert_equal(('trained' in report.failed, 'gradient' in report.passed), (True, True)),
     'a score against masks of your own, files of the same names': are_scores,
 }
 

@@ -132,7 +132,7 @@ def _notes(model, name, g, raw, y, x, adapter): # one for each image, '' where a
     if not is_zero.any(): return ['']*len(g)
     note = _zero_note(model, name, raw, y, x, adapter)
     some = '' if is_zero.all() else f' (In {int(is_zero.sum())} of {len(g)} images.)'
-    warnings.warn(note + some, ZeroGradient, stacklevel=4)
+    warnings.warn(note + some, ZeroGradient, stacklevel=6)
     return [note if zero else '' for zero in is_zero.tolist()]
 
 # %% ../../nbs/45_backward.ipynb #c027
@@ -172,18 +172,30 @@ def activation_and_gradient(
     return gradient_and_notes(model, layer, x, target, class_names, Adapter(**adapt))[:3]
 
 # %% ../../nbs/45_backward.ipynb #c027a
+def gradients_and_notes(model, layers, x, targets, class_names, adapter):
+    "From one forward pass: of each layer its output, and of each target a gradient and its notes"
+    found = [find_layer(model, layer, x, adapter) for layer in layers]
+    alone = len(found) == 1 and adapter.call is None # no watched output depends on another
+    with _ready(model, x) as own, graph_from(found), ExitStack() as watching:
+        kept = [watching.enter_context(_watch(layer, cut=alone)) for layer in found]
+        y = adapter.run(model, own)
+        raw, layouts = zip(*_raw_and_layouts(model, found, kept, x, adapter))
+        scores = [target_scores(y, o, len(image_of(x)), class_names).sum() for o in targets]
+        raw_gs = [_gradients(o, raw, again=o is not scores[-1]) for o in scores]
+        y = each_tensor(torch.detach, y)
+    of_layers = []
+    for i, (layer, layout) in enumerate(zip(found, layouts)):
+        gs = [layout(o[i]) for o in raw_gs]
+        notes = [_notes(model, name_of(model, layer), g, o[i], y, x, adapter)
+                 for g, o in zip(gs, raw_gs)]
+        a = check_finite(in_full(layout(raw[i].detach())))
+        of_layers.append((a, [check_finite(in_full(g)) for g in gs], notes))
+    return of_layers, y
+
 def gradient_and_notes(model, layer, x, target, class_names, adapter):
     "As `activation_and_gradient`; and for each image '', or why its gradient is zero everywhere"
-    found = find_layer(model, layer, x, adapter)
-    with (_ready(model, x) as own, graph_from([found]),
-          _watch(found, cut=adapter.call is None) as kept):
-        y = adapter.run(model, own)
-        (raw, layout), = _raw_and_layouts(model, [found], [kept], x, adapter)
-        scores = target_scores(y, target, len(image_of(x)), class_names)
-        raw_g, = _gradients(scores.sum(), [raw])
-        y, g = each_tensor(torch.detach, y), layout(raw_g)
-    notes = _notes(model, name_of(model, found), g, raw_g, y, x, adapter)
-    return check_finite(in_full(layout(raw.detach()))), check_finite(in_full(g)), y, notes
+    [(a, [g], [notes])], y = gradients_and_notes(model, [layer], x, [target], class_names, adapter)
+    return a, g, y, notes
 
 # %% ../../nbs/45_backward.ipynb #c033
 _BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm

@@ -6,6 +6,8 @@
 __all__ = ['crop_mask', 'trimap_mask', 'iou', 'best_iou', 'deletion', 'insertion', 'auc']
 
 # %% ../../nbs/46_scoring.ipynb #c002
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 import torch
 from torch import nn, Tensor
@@ -15,6 +17,7 @@ from ..files.images import load_mask
 from ..heatmap import as_mask, upsample
 from .modes import eval_mode
 from ..training.interrupts import safely
+from ..training.numbers import check_number
 
 # %% ../../nbs/46_scoring.ipynb #c005
 def match_masks(
@@ -27,8 +30,9 @@ def match_masks(
     if maps.dim() != 3 or masks.dim() != 3 or len(maps) != len(masks):
         got = f'{tuple(maps.shape)} and {tuple(masks.shape)}'
         raise ValueError(f'expected as many maps (b,h,w) as masks (b,H,W), got {got}')
-    bad = int((~maps.isfinite()).sum())
-    if bad: raise ValueError(f'the maps hold {bad} values that are not finite')
+    if maps.numel() and not torch.stack(maps.aminmax()).isfinite().all():
+        bad = int((~maps.isfinite()).sum())
+        raise ValueError(f'the maps hold {bad} values that are not finite')
     if maps.shape == masks.shape: return maps, masks
     return upsample(maps, masks.shape[1:]), masks
 
@@ -77,18 +81,20 @@ def best_iou(
     maps, masks = match_masks(maps, masks)
     maximum = maps.amax((1, 2), keepdim=True).clamp(min=1e-30)
     reached = (maps/maximum*steps + 1e-4).floor().clamp(0, steps) # the highest threshold
-    level = ((reached + 1)*(maps > 0)).long().flatten(1) # 0: in no piece
+    level = ((reached + 1)*(maps > 0)).int() # 0: in no piece
+    image = torch.arange(len(maps), dtype=torch.int)[:, None, None]
+    bins = (image*(steps + 2) + level)*2 + masks
+    counts = bins.flatten().bincount(minlength=len(maps)*(steps + 2)*2).view(-1, steps + 2, 2)
+    outside, inside = counts.flip(1).cumsum(1)[:, :-1].unbind(2) # (b,steps+1) of each piece
+    either = outside + masks.sum((1, 2))[:, None]
+    return (inside/either.clamp(min=1)).amax(1)
 
-    def above(weights): # (b,H*W) -> (b,steps+1): their sum over the piece at each threshold
-        at_level = torch.zeros(len(maps), steps + 2).scatter_add_(1, level, weights)
-        return at_level.flip(1).cumsum(1)[:, :-1]
-
-    both, piece = above(masks.flatten(1).float()), above(torch.ones(level.shape))
-    either = piece + masks.sum((1, 2))[:, None] - both
-    return (both/either.clamp(min=1)).amax(1)
-
-# %% ../../nbs/46_scoring.ipynb #c014
-def _ranks(maps, size): # (b,h,w) -> (b,1,H,W): 0 for the most important pixel
+# %% ../../nbs/46_scoring.ipynb #c014a
+def pixel_ranks(
+    maps:Tensor, # (b,h,w)
+    size, # (H,W)
+)->Tensor: # (b,1,H,W)
+    "The rank of each pixel, 0 for the most important; pixels of one value in random order"
     flat = upsample(maps, size).flatten(1)
     shuffled = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0))
     shuffled = shuffled.to(flat.device)
@@ -96,6 +102,70 @@ def _ranks(maps, size): # (b,h,w) -> (b,1,H,W): 0 for the most important pixel
     ranks = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, ranks).view(-1, 1, *size)
 
+def check_maps(
+    model:nn.Module,
+    x, # (b,c,h,w), or a tuple or dict with images
+    maps, # (b,h',w'), or of several methods, (m,b,h',w')
+)->tuple[Tensor,bool]: # (m,b,h',w') on the images' device; did they come as (b,h',w')?
+    "The maps of one method or of several, or an error that says what does not fit"
+    check_batch(x, model)
+    image = image_of(x)
+    maps = given_tensor(maps, 'maps').to(image.device)
+    single = maps.dim() == image.dim() - 1
+    several = maps[None] if single else maps
+    if several.dim() != image.dim() or several.shape[1] != len(image) or not len(several):
+        raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
+    if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
+    return several, single
+
+def repeat_batch(x, n:int):
+    "A model's inputs `n` times, all images once before the first comes again"
+    if n == 1: return x
+    b = len(image_of(x))
+
+    def repeat(t):
+        is_batch = isinstance(t, Tensor) and t.dim() and len(t) == b
+        return t.repeat(n, *[1]*(t.dim() - 1)) if is_batch else t
+
+    if isinstance(x, Mapping): return {k: repeat(t) for k, t in x.items()}
+    return tuple(map(repeat, x)) if isinstance(x, tuple) else repeat(x)
+
+def cell_masks(
+    size, # (h,w)
+    grid:int, # cells on each side; pixels that are left over belong to none
+)->Tensor: # (grid*grid,h,w), true inside
+    "The cells of a grid, row by row, each as a mask"
+    if len(size) != 2: raise ValueError(f'expected images (b,c,h,w), their size is {tuple(size)}')
+    check_number(grid, 'grid', 1, min(size), whole=True)
+    rows, columns = (torch.arange(grid)[:, None] == torch.arange(n)//(n//grid) for n in size)
+    return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
+
+def changed_scores(
+    model:nn.Module,
+    x, # (b,c,h,w), or a tuple or dict with images
+    images, # an iterable of n changed images (b,c,h,w), made only when their turn comes
+    target, # class index, or one per image; None: what it predicts for the whole image
+    activation, # as for `probabilities`
+    bs:int, # images in a forward pass
+    adapter:Adapter,
+)->Tensor: # (1+n,b), on the CPU
+    "The target's score in the images of `x` as they are, and in each of the changed ones"
+    check_number(bs, 'bs', 1, whole=True)
+    n = 1 if adapter.inputs else max(1, bs//len(image_of(x))) # `inputs` may count on b images
+
+    def logits(images):
+        images = iter(images)
+        while several := list(islice(images, n)):
+            changed = with_image(repeat_batch(x, len(several)), torch.cat(several))
+            yield from check_logits(adapter.run(model, changed)).chunk(len(several))
+
+    with eval_mode(model), safely(torch.no_grad()):
+        [y] = logits([image_of(x)])
+        ks = target_classes(y, target)
+        scores = [probabilities(o, activation)[range(len(o)), ks] for o in (y, *logits(images))]
+    return torch.stack(scores).cpu()
+
+# %% ../../nbs/46_scoring.ipynb #c014b
 def _gaussian_rows(n, width, like): # (n,n): each row averages its neighbours
     pixels = torch.arange(n, device=like.device, dtype=like.dtype)
     weights = torch.exp(-.5*(pixels[:, None] - pixels)**2/(width*n)**2)
@@ -106,66 +176,65 @@ def _blurred(x, width=.05): # by a Gaussian of this fraction of each side
         x = (x.movedim(side, -1) @ _gaussian_rows(x.shape[side], width, x).T).movedim(-1, side)
     return x
 
-def _as_it_is(image):
-    return image
-
-def _checked_maps(maps, image): # on its device
-    maps = given_tensor(maps, 'maps').to(image.device)
-    if maps.dim() != image.dim() - 1 or len(maps) != len(image):
-        raise ValueError(f'expected {len(image)} maps (b,h,w), got {tuple(maps.shape)}')
-    if not maps.isfinite().all(): raise ValueError('the maps hold values that are not finite')
-    return maps
-
-def _curve(model, x, maps, target, steps, activation, adapt, before, after, whole): # (b,steps+1)
-    check_batch(x, model)
+def _curves(model, x, maps, target, steps, activation, bs, adapt, change, deletes):
+    maps, single = check_maps(model, x, maps)
     if steps < 1: raise ValueError(f'steps must be 1 or more, got {steps}')
-    image, adapter = image_of(x), Adapter(**adapt)
-    ranks = _ranks(_checked_maps(maps, image), image.shape[2:])
-    before, after = before(image), after(image)
+    image, n = image_of(x), steps - 1
+    changed = change(image)
 
-    def scores(i): # after i steps
-        changed = torch.where(ranks < ranks[0].numel()*i/steps, after, before)
-        return check_logits(adapter.run(model, with_image(x, changed)))
+    def in_order(whole, changed): # to first and last
+        return (whole, changed) if deletes else (changed, whole)
 
-    with eval_mode(model), torch.no_grad():
-        ys = [scores(i) for i in range(steps + 1)]
-    ks = target_classes(ys[whole], target) # `whole`: the step of the whole image
-    return torch.stack([probabilities(y, activation)[range(len(y)), ks] for y in ys], 1).cpu()
+    def images(): # wholly changed, which is the same for all maps; then after each step
+        yield changed
+        before, after = in_order(image, changed)
+        for m in maps:
+            ranks = pixel_ranks(m, image.shape[2:])
+            for i in range(1, steps):
+                yield torch.where(ranks < ranks[0].numel()*i/steps, after, before)
+
+    whole, gone, *inner = changed_scores(model, x, images(), target, activation, bs,
+                                         Adapter(**adapt))
+    first, last = in_order(whole, gone)
+    curves = [torch.stack([first, *inner[k*n:k*n + n], last], 1) for k in range(len(maps))]
+    return curves[0] if single else torch.stack(curves)
 
 # %% ../../nbs/46_scoring.ipynb #c015
 def deletion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
-    maps:Tensor, # (b,h',w') of any size
+    maps:Tensor, # (b,h',w') of any size; or of several methods, (m,b,h',w')
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels go in so many parts
     activation:str=None, # of the scores, as for `probabilities`
+    bs:int=16, # images in a forward pass
     **adapt, # the keywords of `Adapter`
-)->Tensor: # (b,steps+1) probability of the class
+)->Tensor: # (b,steps+1) or (m,b,steps+1): probability of the class
     "What is left of the class while its pixels turn grey, the most important first"
     grey = torch.zeros_like
-    return _curve(model, x, maps, target, steps, activation, adapt, _as_it_is, grey, 0)
+    return _curves(model, x, maps, target, steps, activation, bs, adapt, grey, True)
 
 def insertion(
     model:nn.Module,
     x:Tensor, # (b,3,h,w), normalised; or a tuple or dict, as the model takes it
-    maps:Tensor, # (b,h',w') of any size
+    maps:Tensor, # (b,h',w') of any size; or of several methods, (m,b,h',w')
     target=None, # class index, or one per image; None: what it predicts for the whole image
     steps:int=10, # the pixels come in so many parts
     activation:str=None, # of the scores, as for `probabilities`
+    bs:int=16, # images in a forward pass
     **adapt, # the keywords of `Adapter`
-)->Tensor: # (b,steps+1) probability of the class
+)->Tensor: # (b,steps+1) or (m,b,steps+1): probability of the class
     "What appears of the class while its pixels come into focus, the most important first"
-    return _curve(model, x, maps, target, steps, activation, adapt, _blurred, _as_it_is, -1)
+    return _curves(model, x, maps, target, steps, activation, bs, adapt, _blurred, False)
 
 def auc(
-    curves:Tensor, # (b,steps+1)
-)->Tensor: # (b,) from 0 to 1
+    curves:Tensor, # (...,steps+1)
+)->Tensor: # (...) from 0 to 1
     "The area under each curve, its ends counted half"
     curves = given_tensor(curves, 'curves')
-    if curves.dim() != 2 or curves.shape[1] < 2:
+    if curves.dim() < 2 or curves.shape[-1] < 2:
         raise ValueError(f'curves must be (b,n) of two points or more, got {tuple(curves.shape)}')
-    return torch.trapezoid(curves, dx=1/(curves.shape[1] - 1), dim=1)
+    return torch.trapezoid(curves, dx=1/(curves.shape[-1] - 1), dim=-1)
 
 # %% ../../nbs/46_scoring.ipynb #c020
 def reset_weights(module:nn.Module):

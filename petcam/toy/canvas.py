@@ -100,6 +100,7 @@ class Part:
     fill:str             # colour: a name in the animal's palette, or (r,g,b)
     name:str=''          # pieces of one name form what a marking lies on
     on:str=''            # a marking: painted only on pieces of this name
+    group:str=''         # the part of the body that it belongs to
     soft:float=0.        # blur of its edge
     light:float=1.       # strength of its own shading
     width:float=0.       # > 0: a line of this width
@@ -115,12 +116,16 @@ class Canvas:
         self.cover = None      # where the newest animal is
         self.covers = []       # the same for each animal, from back to front
         self.pieces = {}       # of the newest animal: name -> mask
+        self.groups = []       # of the newest animal: parts of the body, as they were painted
+        self.group_at = None   # which of them one sees, counted from 1
 
     def start_animal(self):
         "From here on a new animal is painted"
         self.cover = Image.new('L', self.size)
         self.covers.append(self.cover)
         self.pieces = {}
+        self.groups = []
+        self.group_at = Image.new('L', self.size)
 
     def paint(self, part, to_pixels, scale, colours={}):
         "Paint a `Part`; `to_pixels` takes its points to pixels, `scale` is one unit in pixels"
@@ -135,10 +140,16 @@ class Canvas:
         colour = colours.get(part.fill, part.fill)
         if isinstance(colour, Image.Image): colour = colour.crop(box)
         self.albedo.paste(colour, box, mask)
-        if solid and self.cover is not None: self.cover.paste(255, box, mask)
+        if solid and self.cover is not None: self._cover(part.group, box, mask)
         if solid and part.name:
             piece = self.pieces.setdefault(part.name, Image.new('L', self.size))
             piece.paste(255, box, mask)
+
+    def _cover(self, group, box, mask):
+        "What a solid part hides is the newest animal's, and its group's"
+        self.cover.paste(255, box, mask)
+        if group not in self.groups: self.groups.append(group)
+        self.group_at.paste(self.groups.index(group)+1, box, mask)
 
     def _box_around(self, points, part, solid, scale):
         "(x0,y0,x1,y1) in steps of 4 pixels with room for blur and shadow; None outside the canvas"
@@ -193,6 +204,15 @@ class Canvas:
             taken = taken + mask
             front = ImageChops.lighter(front, cover)
         return out[::-1]
+
+    def group_masks(self):
+        "The newest animal's mask (h,w) by groups: each pixel goes to what covers most of it"
+        if not self.groups: return {}
+        at, visible = np.asarray(self.group_at), self.masks()[-1]
+        covered = [at==k+1 for k in range(len(self.groups))]
+        shares = [np.asarray(Image.fromarray(np.uint8(255*o)).reduce(2)) for o in covered]
+        most = len(shares)-1 - np.argmax(shares[::-1], 0)    # of equal ones the one in front
+        return {name: visible*np.uint8(most==k) for k, name in enumerate(self.groups)}
 
 def _mask_of(part, points, size, scale):
     "One part's mask, as an image of `size`"

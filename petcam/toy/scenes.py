@@ -7,12 +7,16 @@ __all__ = ['draw_pet', 'draw_pair', 'make_toypets']
 
 # %% ../../nbs/29_scenes.ipynb #c002
 import json, os, subprocess, sys, time
+from colorsys import hsv_to_rgb
+from copy import deepcopy
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 from ..files.storage import folder_made, image_mark, is_ours, temporary_beside
-from .animals import POSES, paint_animal
+from ..engine.lookup import nearest
+from .animals import PARTS, POSES, paint_animal
 from .breeds import BREEDS, breed_named
 from .canvas import Canvas, Part, limb, oval, rectangle, rotated, smooth_curve
 from .coats import tile
@@ -220,16 +224,61 @@ def _canvas_with_background(w, h, scene, day):
     _paint_background(canvas, scene)
     return canvas
 
+def _checked_parts(names):
+    "One name of a part or several, as a tuple"
+    names = tuple(names) if np.iterable(names) and not isinstance(names, str) else (names,)
+    for name in names:
+        if name not in PARTS:
+            raise ValueError(f'unknown part {name!r}: expected some of {", ".join(PARTS)}; '
+                             f'the nearest are {nearest(str(name), PARTS)}')
+    return names
+
+def _part_masks(canvas):
+    "The mask of each part that one sees, in the order of `PARTS`"
+    found = canvas.group_masks()
+    return {name: found[name] for name in PARTS if name in found and found[name].any()}
+
+def _silhouette(w, h, breed, pose, box, look):
+    "Where the animal will be: (h//2,w//2), true or false"
+    canvas = Canvas(w//2*2, h//2*2, np.array([-.6, -.8]))
+    paint_animal(canvas, breed, pose, box/2, look)
+    return canvas.masks()[0] > 0
+
+def _free_place(taken, r, rng):
+    "The centre of a disc of radius `r` in the middle square: the freest of random places"
+    h, w = taken.shape
+    side = min(w, h)
+    y, x = np.mgrid[:h,:w]
+    low = np.array([(w-side)/2+r, h/2])
+    high = np.array([(w+side)/2-r, (h+side)/2-r])
+    def hidden(place):
+        disc = (x+.5-place[0])**2 + (y+.5-place[1])**2 <= r*r
+        return taken[disc].mean()
+    places = rng.uniform(low, high, (40, 2))
+    return min(places, key=hidden)
+
+def _paint_ball(canvas, taken, rng):
+    "A ball on the ground of the middle square, where the animal that comes will not hide it"
+    r = min(taken.shape)*rng.uniform(.06, .09)
+    place = _free_place(taken, r, rng)
+    canvas.start_animal()    # for a mask of its own
+    vivid = tuple(int(255*o) for o in hsv_to_rgb(rng.random(), .8, .95))
+    for part, colour in zip(_ball(0, 1, 1/.35, rng), (vivid, (245, 245, 240))):
+        canvas.paint(replace(part, fill=colour), lambda p: 4*(place + p*r), 4*r)
+
 def draw_pet(
     breed,       # a name in `BREEDS` or a `Breed`
     seed=0,      # an int or a sequence of ints
     size=None,   # (width, height), by default 192 to 312 each
     scene=None,  # another seed for the background only
     pose=None,   # one of portrait, sitting, standing, lying
-)->tuple:        # image, mask (h,w) uint8
+    parts=False, # also return {name: mask} of the visible parts; together they are the mask
+    without=(),  # a name of a part, or several: the same animal without these
+    ball=False,  # with a ball beside the animal; also return the ball's mask
+)->tuple:        # image, mask (h,w) uint8; if asked for: {name: mask}, the ball's mask
     "Draw one animal of a breed: an RGB image, and a mask that is 1 where the animal is"
-    breed = breed_named(breed)
-    look, background, day = _generators(seed, 3)
+    breed, without = breed_named(breed), _checked_parts(without)
+    look, background, day, own = _generators(seed, 4)    # the ball has its own
     if scene is not None: background, = _generators(scene, 1)
     w, h = _some_size(look) if size is None else _checked_size(size)
     pose = pose or str(look.choice(POSES, p=[.46, .22, .16, .16]))
@@ -240,8 +289,13 @@ def draw_pet(
     k = side*look.uniform(.72, 1.)           # the animal's box in it
     x, y = (w, h)-side/2*np.ones(2) + look.uniform(0, side-k, 2)
     if pose=='portrait': y = 2*h-k           # its chest is cut off by the lower edge
-    paint_animal(canvas, breed, pose, (x, y, x+k, y+k), look)
-    return canvas.developed(day), canvas.masks()[0]
+    box = np.array([x, y, x+k, y+k])
+    if ball: _paint_ball(canvas, _silhouette(w, h, breed, pose, box, deepcopy(look)), own)
+    paint_animal(canvas, breed, pose, box, look, without)
+    drawn = [canvas.developed(day), canvas.masks()[-1]]
+    if parts: drawn.append(_part_masks(canvas))
+    if ball: drawn.append(canvas.masks()[0])
+    return tuple(drawn)
 
 # %% ../../nbs/29_scenes.ipynb #c017
 def draw_pair(

@@ -130,8 +130,10 @@ def safe_contextmanager(
 
 @safe_contextmanager
 def same_state(
-    gpus=None, # whose random states are meant too; None: of all, as for `fork_rng`
+    gpus=None, # whose random states are meant too; None: of all that this process uses
 ):
     "Random state and grad mode are afterwards as before, also where a `no_grad` was interrupted"
+    if gpus is None: # asking for all would start CUDA, which a forked worker cannot
+        gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(gpus), torch.set_grad_enabled(torch.is_grad_enabled()):
         yield
