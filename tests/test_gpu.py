@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from PIL import Image
 from torchvision.models import resnet18, vit_b_16
 
 import petcam

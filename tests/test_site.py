@@ -198,7 +198,7 @@ def test_every_page_is_whole_and_readable(tab, pages):
 
 # what a reader might look for, and a notebook that must be among the results: every title, and these words
 WORDS = {'homography': '01_augment', 'bn_final': '02_head', 'momentum': '03_onecycle', 'conv2d': '05_kernels', 'hook_output': '06_hooks',
-         'upsample': '07_heatmap', 'LayerCAM': '08b_methods', 'CamExplorer': '09_explore', 'pointing': '10_localise', 'confusion': '12_'}
+         'upsample': '07_heatmap', 'LayerCAM': '08b_methods', 'CamExplorer': '09_explore', 'pointing': '10_localise', 'bottom-up': '10b_sanity', 'DiFull': '10c_truth', 'ROAD': '10d_perturbation', 'confusion': '12_'}
 
 def title(notebook):
     "A notebook's title, without its mathematics and marks"
