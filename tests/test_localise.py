@@ -389,7 +389,7 @@ def test_a_study_its_csv_and_its_page(tmp_path):
     page = study_html(model, data, files, ys, result, [('seed', '<0>')], n=2)
     best = files[int(result.energy.argmax())].name
     worst = files[int(result.energy.argmin())].name
-    assert page.count('<img') == 4 and page.index(best) < page.index('The least energy') < page.index(worst) and '&lt;0&gt;' in page and 'lies inside the mask' in page and 'toy pets' in page
+    assert page.count('<img') == 2 + 4 and page.index(best) < page.index('The least energy') < page.index(worst) and '&lt;0&gt;' in page and 'lies inside the mask' in page and 'toy pets' in page # a figure for each layer, four maps
     with pytest.raises(ValueError, match="no layer '0.9'"): study(model, data, files, ys, ['0.9'])
 
 def test_confident_means_more_than_half_of_the_probability():
