@@ -485,7 +485,8 @@ def study_figure(
         less = ', less is better' if measure == 'deletion' else ''
         above.set_title(f'{figure_name(_column(game, measure))}{less}\n{here[0].n} images', size=9)
         best = next((r.baseline for r in here if r.baseline), '')
-        below.set_title(f'best baseline:\n{figure_name(best)}', size=9)
+        best = figure_name(best).replace(', ', ',\n')
+        below.set_title(f'best baseline:\n{best}', size=9)
     return fig
 
 _FIGURE_ALT = ('Dots with 95 % intervals: above the scores of each method, its random weights '
