@@ -66,7 +66,7 @@ QUESTIONS = { # name -> the question, and what its answer does not show
 class Check(NamedTuple):
     "One question about a map, and its answer"
     name: str # among QUESTIONS
-    passed: bool|None # None: it could not be asked
+    passed: bool|None # None: it could not be answered
     number: float
     baseline: float # what the number is to be compared with
     answer: str
@@ -81,7 +81,7 @@ class Check(NamedTuple):
         "What the answer does not show"
         return QUESTIONS[self.name][1]
 
-def _not_asked(name, why):
+def _unanswered(name, why):
     return Check(name, None, float('nan'), float('nan'), why)
 
 # %% ../nbs/53d_check.ipynb #c011
@@ -177,7 +177,7 @@ _ELSEWHERE = {(0, 0): 'left and right are exchanged', (1, 1): 'top and bottom ar
 
 def _check_layer(case, a): # a (b,c,h,w): the layer's output
     if min(a.shape[2:]) < 2:
-        return _not_asked('layer', 'The layer has one row or column of locations.')
+        return _unanswered('layer', 'The layer has one row or column of locations.')
     changed = with_image(case.x, _upper_right(case.image))
     b, _ = activation(case.model, case.layer, changed, **vars(case.adapter))
     change = (b - a).norm(dim=1)/(a.norm(dim=1) + b.norm(dim=1)).clamp(min=1e-30) # (b,h,w)
@@ -249,7 +249,7 @@ def _check_gradient(case, form, a, g, notes):
         said = f'There is one in {there:.0%} of the images. {why}'
         return Check('gradient', False, there, 1., said)
     if torch.finfo(map_tensor(case.left).dtype).bits < 32:
-        return _not_asked('gradient', 'There is one; the model is too coarse to measure more, '
+        return _unanswered('gradient', 'There is one; the model is too coarse to measure more, '
                                       'in 16 bits.')
     predicted, measured = _predicted_and_measured(case, form, a, g)
     right = max(0., 1 - float((measured - predicted).norm()/measured.norm().clamp(min=1e-30)))
@@ -292,7 +292,7 @@ def _believes(case): # (b,) of bools
 def _check_believed(case, class_names, is_given):
     k = case.y.shape[1]
     if find_activation(case.activation, k) == 'none':
-        return _not_asked('believed', 'The scores are no probabilities.')
+        return _unanswered('believed', 'The scores are no probabilities.')
     part = float(_believes(case).float().mean())
     p = float(case.scores(probabilities(case.y, case.activation)).mean())
     said = (f'The model predicts the target class in {part:.0%} of the images, with a probability '
@@ -310,7 +310,7 @@ def _check_image(maps):
     if flat:
         said = f'The map is the same everywhere in {flat} of {len(maps)} images: it is constant.'
         return Check('image', False, 1., 0., said)
-    if len(maps) < 2: return _not_asked('image', 'There is no second image to compare with.')
+    if len(maps) < 2: return _unanswered('image', 'There is no second image to compare with.')
     alike = _similarity(maps, _next(maps))
     said = (f'The correlation of the maps of two images is {alike:.2f}; of a map that ignores the '
             'image it is 1.')
@@ -411,7 +411,7 @@ def _check_inside(maps, masks):
 
 def _check_object(case, masks):
     believed = _believes(case).cpu()
-    if not believed.any(): return _not_asked('object', 'The model believes the class in no image.')
+    if not believed.any(): return _unanswered('object', 'The model believes the class in no image.')
     there, around = (_loss(case, o)[believed] for o in (masks, ~masks))
     said = (f'Without what the mask shows the log-odds of the class {_falls(there)}, '
             f'without all the rest they {_falls(around)}.')
@@ -470,7 +470,7 @@ def _check_map(given, known):
     return Check('map', known[best].passed, alike[0], 1., said)
 
 # %% ../nbs/53d_check.ipynb #c020
-_SIGNS = {True: 'passed', False: 'FAILED', None: 'not asked'}
+_SIGNS = {True: 'passed', False: 'FAILED', None: 'unanswered'}
 _SHOWN = 8 # images on a page
 
 def _scale(*numbers): # -> of each, where it is from 0 to 1 on an axis that holds 0 and 1
@@ -510,11 +510,11 @@ class CheckReport:
         said = f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed'
         if self.passed: said += f': {", ".join(self.passed)}'
         if self.failed: said += f'; failed: {", ".join(self.failed)}'
-        if unasked := self._names(None): said += f'; not asked: {", ".join(unasked)}'
+        if unasked := self._names(None): said += f'; unanswered: {", ".join(unasked)}'
         return f'{said}. This does not make a map right: a check rules out one way to be wrong.'
 
     def __repr__(self):
-        lines = [f'{_SIGNS[c.passed]:9}  {name:8}  {clean_name(c.answer)}'
+        lines = [f'{_SIGNS[c.passed]:10}  {name:8}  {clean_name(c.answer)}'
                  + (f' It does not show {c.caveat}.' if c.passed else '')
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
@@ -556,7 +556,7 @@ def _checked_inputs(x, masks, map, images): # -> masks and map as tensors, or an
 
 def _checks_of_own(case, own, random_maps):
     if case.y.shape[1] > 1: of_class = _check_class(own, case.maps(case.image, _others(case)))
-    else: of_class = _not_asked('class', 'The model has one output, so there is no other class.')
+    else: of_class = _unanswered('class', 'The model has one output, so there is no other class.')
     noisy, shifted = (case.maps(change(case.image), case.targets) for change in (_noisy, _shifted))
     noise = _check_stable('noise', 'With 1 % noise', own, noisy)
     return [of_class, noise, _check_stable('shift', 'Shifted by one pixel', own, shifted),
@@ -565,12 +565,12 @@ def _checks_of_own(case, own, random_maps):
 def _checks_of_given(case, form, given, a, g, class_names):
     why = 'A map that is given cannot be made again.'
     return [_check_map(given, _known_maps(case, form, a, g, class_names)),
-            *(_not_asked(name, why) for name in ('noise', 'shift', 'weights'))]
+            *(_unanswered(name, why) for name in ('noise', 'shift', 'weights'))]
 
 def _checks_of_shown(case, maps, masks):
     checks = [_check_image(maps), _check_deletion(case, maps)]
     if masks is not None: return [*checks, _check_inside(maps, masks), _check_object(case, masks)]
-    return checks + [_not_asked(name, 'No masks were given.') for name in ('inside', 'object')]
+    return checks + [_unanswered(name, 'No masks were given.') for name in ('inside', 'object')]
 
 def _all_checks(case, a, g, notes, given, masks, class_names, seed): # -> [Check], the maps
     form, own = _form(case), apply_method(case.method, a, g)
