@@ -25,7 +25,7 @@ from .engine.layers import last_layers, find_layer, name_of
 from .engine.modes import eval_mode
 from .engine.names import figure_name
 from .engine.plots import plot_intervals
-from .engine.statistics import Interval, paired_bootstrap
+from .engine.statistics import Interval
 from .engine.targets import check_logits, probabilities, target_classes
 from .heatmap import describe, upsample
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
@@ -327,21 +327,32 @@ _DRAWS = 1999 # for hundreds of intervals; enough for two digits
 def _sign(measure):
     return -1 if measure == 'deletion' else 1
 
+def _resampled(n): # (draws,n): each image's fraction of each draw, the draws of `paired_bootstrap`
+    rng = np.random.default_rng(0)
+    counts = [np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(_DRAWS)]
+    return np.stack(counts)/n
+
 def _rows(values): # (game, layer, method, measure) -> lists (n,q), as rows
-    baselines = {}
+    values = {key: np.array(v) for key, v in values.items()}
+    baselines, draws = {}, {n: _resampled(n) for n in {len(v) for v in values.values()}}
     for (game, layer, method, measure), v in values.items():
         if method in METHODS: continue
-        baselines.setdefault((game, layer, measure), {})[method] = _sign(measure)*np.mean(v)
+        baselines.setdefault((game, layer, measure), {})[method] = _sign(measure)*v.mean()
+
+    def ends(v): # of the 95 % interval of the mean; all draws at once, for there are many rows
+        if len(v) < 2: return np.nan, np.nan
+        return np.quantile(draws[len(v)] @ v.mean(1), (.025, .975)).tolist()
+
     rows = []
     for (game, layer, method, measure), v in values.items():
-        _, low, high, _ = paired_bootstrap(v, draws=_DRAWS)
-        better = ()
+        row = Row(game, layer, method, measure, *score(torch.tensor(v)), *ends(v))
         if method in METHODS:
             means = baselines[game, layer, measure]
             best = max(means, key=means.get)
-            scores = (_sign(measure)*np.array(o) for o in (v, values[game, layer, best, measure]))
-            better = best, *paired_bootstrap(*scores, draws=_DRAWS)[:3]
-        rows.append(Row(game, layer, method, measure, *score(torch.tensor(v)), low, high, *better))
+            gain = _sign(measure)*(v - values[game, layer, best, measure])
+            row = row._replace(baseline=best, gain=float(gain.mean()),
+                               **dict(zip(('gain_low', 'gain_high'), ends(gain))))
+        rows.append(row)
     return rows
 
 def _add(values, key, scores): # as floats: small tensors that stay would pin large ones

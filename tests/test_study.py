@@ -7,6 +7,7 @@ from torch import nn
 from petcam.engine.adapter import Adapter
 from petcam.engine.backward import activation_and_gradient, gradients_and_notes
 from petcam.engine.scoring import auc, best_iou, deletion, insertion, iou
+from petcam.engine.statistics import paired_bootstrap
 from petcam.localise import centre_prior, energy_inside, randomize_weights
 from petcam.methods import METHODS, maps_of
 from petcam.study import Questions, all_maps, insertion_deletion, study_figure, tables
@@ -85,6 +86,8 @@ def test_each_method_is_compared_with_the_best_baseline_on_the_same_images():
         r = rows['LayerCAM', measure]
         want = bootstrap((d,), np.mean, n_resamples=9999, method='percentile', rng=0).confidence_interval
         assert r.gain == pytest.approx(d.mean()) and r.gain_low == pytest.approx(want.low, abs=.002) and r.gain_high == pytest.approx(want.high, abs=.002)
+        same = paired_bootstrap(v['single', '0', 'LayerCAM', measure], draws=1999)
+        assert (r.low, r.high) == pytest.approx(same[1:3], abs=1e-12) # the same draws
         assert r.high - r.low > 2*(r.gain_high - r.gain_low) # hard images are hard for both
 
 def test_the_table_and_the_figure_show_the_differences():
