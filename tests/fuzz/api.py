@@ -27,7 +27,8 @@ LEFT_OUT = {
     'cli.main', 'data.find_pets', 'data.get_data', 'files.downloads.download_pets', 'files.storage.cache_dir', 'files.images.BadImage', 'onecycle.cnn_learner',
     'report.two_animals', 'report.write_report', 'resize.run_stages', 'resize.lesson_learner', 'study.draw_pairs', 'study.study', 'study.study_html',
     'toy.pretraining.toy_weights', 'toy.scenes.make_toypets', 'training.memory.largest_batch', 'head.create_cnn', 'training.summary.summary',
-    'report.check_report', 'report.rewrite_report'}
+    'report.check_report', 'report.rewrite_report', 'engine.in_domain.in_domain_learner', 'parts.report_parts', 'parts.parts_study',
+    'toy.shortcut.train_small_network'}
 
 class Wrong:
     "A value that whoever takes it has to refuse"
@@ -165,6 +166,10 @@ class World:
                   'hooks.play_channels.x': [x[0], x[:, :2], x.long(), None], 'kernels.play_kernel.image': [image[:2], x, 'no such file.jpg', None], 'hooks.play_channels.image': [x, 'no such file.jpg', None], 'heatmap.describe.mask': [masks, masks[0]*torch.arange(12)], 'methods.class_activation_map.target': ['nope', 99, -1, 1.5, True, [0], [0, 1, 2]]}
         for name in ('sample', 'lighting', 'change', 'play_augment'): wrong[f'augment.{name}.x'] = [None, 'x'] if name == 'lighting' else [unit(12, 12), x, None, (image*255).byte()]
         for name in ('normalize', 'denormalize'): wrong[f'files.images.{name}.x'] = [unit(12, 12), unit(2, 4, 4), None, (image*255).byte()]
+        # shapes that are right here and wrong elsewhere
+        wrong |= dict.fromkeys(['engine.similarity.normalize_maps.maps', 'parts.part_evidence.maps', 'parts.part_evidence.masks'], [None, 'x'])
+        wrong |= {'engine.in_domain.deleting_cells.model': [None, x, 'resnet18'], 'parts.ablate_parts.seed': [-1, 'x'], 'engine.statistics.paired_bootstrap.seed': [-1, 'x'],
+                  'engine.statistics.bootstrap.seed': [-1, 'x'], 'toy.shortcut.draw_ball_pairs.seed': [-1, 'x']}
         return good, wrong
 
 # ---------- one call ----------
@@ -221,13 +226,13 @@ def is_finite(o):
 
 # what changes the model or draws at random because that is what it is for
 CHANGES = {'head.set_frozen', 'head.train_mode', 'training.optimizer.train_step', 'training.optimizer.set_rates', 'engine.modes.eval_mode', 'onecycle.Learner', 'head.create_body', 'head.create_head',
-           'toy.pretraining.random_breed', 'hooks.hook_output', 'hooks.Hook', 'training.loading.Loader', 'head.AdaptiveConcatPool2d'}
-# what may not be a number: a standard error of one value, the score of a class that a Verdict was given
-NOT_FINITE = {'localise.score', 'localise.Score', 'engine.targets.Verdict', 'engine.adapter.Adapter'}
+           'toy.pretraining.random_breed', 'hooks.hook_output', 'hooks.Hook', 'training.loading.Loader', 'head.AdaptiveConcatPool2d', 'toy.shortcut.small_network'}
+# what may not be a number: the rank correlation of a flat map, a standard error of one value, the score of a class that a Verdict was given
+NOT_FINITE = {'perturbation.single_deletion', 'engine.statistics.spearman', 'engine.statistics.kendall_tau', 'parts.rank_agreement', 'checks.check', 'localise.score', 'localise.Score', 'engine.targets.Verdict', 'engine.adapter.Adapter'}
 PER_IMAGE = {'gradcam.grad_cam', 'methods.score_cam', 'methods.class_activation_map', 'methods.maps_of', 'gradcam.class_maps', 'engine.scoring.insertion', 'engine.scoring.deletion',
              'localise.pointing_game', 'localise.energy_inside', 'engine.scoring.iou', 'engine.scoring.best_iou', 'engine.targets.target_classes'}
 # plain records: they keep what they are given, and whoever uses them checks it
-RECORDS = {'engine.adapter.Adapter', 'engine.zoo.OpenModel', 'engine.preparation.Recipe', 'engine.explanation.Explanation', 'engine.targets.Verdict', 'localise.Score', 'data.Data', 'data.PetSet', 'files.pets.Pets', 'report.Run', 'study.Questions', 'toy.breeds.Breed'}
+RECORDS = {'checks.Check', 'checks.CheckReport', 'engine.statistics.Interval', 'parts.AblatedPet', 'parts.PartsStudy', 'toy.shortcut.BallPairs', 'engine.adapter.Adapter', 'engine.zoo.OpenModel', 'engine.preparation.Recipe', 'engine.explanation.Explanation', 'engine.targets.Verdict', 'localise.Score', 'data.Data', 'data.PetSet', 'files.pets.Pets', 'report.Run', 'study.Questions', 'toy.breeds.Breed'}
 
 def raised_by_petcam(error):
     "Was it raised with `raise`, in a file of petcam?"
