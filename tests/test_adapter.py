@@ -216,7 +216,7 @@ def test_a_dead_relu_is_said_and_is_no_finding():
     assert all('says nothing about the image' in o.note and 'No positive evidence' not in o.words for o in out)
     m[0].bias.data += 100
     x[1] = 0; m[0].bias.data.fill_(-.01)                                             # dead for one image of the two
-    with pytest.warns(ZeroGradient, match=r'In 1 of 2 images'): out = explain_batch(m, '0', x, 1)
+    with pytest.warns(ZeroGradient, match=r'such as a dead ReLU.*In 1 of 2 images'): out = explain_batch(m, '0', x, 1)
     assert not out[0].note and out[1].note
 
 class Tokens(nn.Module): # patches and a class token, which alone is read

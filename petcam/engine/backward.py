@@ -130,6 +130,7 @@ def _zero_note(model, name, raw, y, x, adapter):
 def _notes(model, name, g, raw, y, x, adapter): # one for each image, '' where all is well
     is_zero = ~g.flatten(1).any(1) # (b,)
     if not is_zero.any(): return ['']*len(g)
+    if len(raw) == len(g): raw = raw[is_zero.to(raw.device)] # why there, not elsewhere
     note = _zero_note(model, name, raw, y, x, adapter)
     some = '' if is_zero.all() else f' (In {int(is_zero.sum())} of {len(g)} images.)'
     warnings.warn(note + some, ZeroGradient, stacklevel=6)
