@@ -8,15 +8,19 @@ from torch import nn
 from torchvision.models import resnet18, vit_b_16
 
 import petcam
+from petcam.engine.imputation import impute
 from petcam.engine.layers import layers_of
+from petcam.engine.randomization import randomized_by_layer
 from petcam.engine.scoring import auc, deletion, insertion
 from petcam.files.storage import cache_dir
 from petcam.gradcam import class_maps, grad_cam
+from petcam.grids import dipart, grid_localisation, grid_pointing
 from petcam.localise import randomize_weights
 from petcam.methods import METHODS, class_activation_map, maps_of, score_cam
 from petcam.onecycle import cnn_learner
 from petcam.data import get_data
 from petcam.toy.scenes import draw_pet, make_toypets
+from petcam.truth import difull
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
 
@@ -110,3 +114,36 @@ def test_an_epoch_on_the_gpu_goes_on_on_the_cpu(tmp_path):
     again = cnn_learner(replace(data, device=torch.device('cpu')), model_dir=tmp_path, precision='fp32')
     again.load('gpu')
     assert abs(again.validate()[0] - loss) < .05
+
+def test_curves_of_several_maps(nets, x):
+    cpu, gpu = nets
+    maps = torch.stack([*maps_of(cpu, 'layer4', x, 5).values()])
+    for curve in (insertion, deletion):
+        torch.testing.assert_close(curve(gpu, x.cuda(), maps.cuda(), 5), curve(cpu, x, maps, 5), rtol=0, atol=2e-3)
+
+def test_mosaics_whose_right_cell_is_known(nets):
+    cpu, gpu = nets
+    cells = torch.randn(2, 4, 3, 128, 128, generator=torch.Generator().manual_seed(2))
+    for game in (difull, grid_pointing, dipart):
+        ours = game(gpu, 'layer3', cells.cuda(), [[0, 1, 2, 3]]*2)
+        for name, maps in game(cpu, 'layer3', cells, [[0, 1, 2, 3]]*2).items():
+            torch.testing.assert_close(grid_localisation(ours[name]).cpu(), grid_localisation(maps), rtol=0, atol=5e-3)
+
+def test_missing_pixels_are_filled_in_as_on_the_cpu(x):
+    missing = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(3)) < .5
+    close(impute(x.cuda(), missing.cuda(), noise=0.), impute(x, missing, noise=0.), at=1e-4)
+
+def test_random_weights_layer_by_layer(nets, x):
+    gpu = nets[1]
+    before = copy.deepcopy(gpu.state_dict())
+    last = [model for _, model in randomized_by_layer(gpu, x.cuda())][-1]
+    assert last.conv1.weight.is_cuda and not torch.equal(last.conv1.weight, before['conv1.weight'])
+    assert all(torch.equal(v, before[k]) for k, v in gpu.state_dict().items())
+
+def test_a_check_answers_as_on_the_cpu(nets, x):
+    drawn = {'trained', 'weights'} # random weights: each device has its own
+    ours, theirs = (petcam.check(net, 'layer4', x.to(net.conv1.weight.device), 5).checks for net in nets[::-1])
+    assert ours.keys() == theirs.keys()
+    for name in ours.keys() - drawn:
+        assert ours[name].passed == theirs[name].passed, name
+        assert ours[name].number == pytest.approx(theirs[name].number, abs=.02, nan_ok=True), name
