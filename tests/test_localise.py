@@ -405,3 +405,15 @@ def test_mosaics_take_images_of_the_whole_pool_that_the_network_is_confident_of(
     assert len(chosen) == 20 == len(set(chosen)) and all(len({k for _, k in chosen[i:i+4]}) == 4 for i in range(0, 20, 4)) and 3 not in {k for _, k in chosen}
     monkeypatch.setattr(the_study, 'is_confident', lambda model, names: [False]*len(names))
     assert the_study._confident_quads(None, None, pool, 5, 0, 7) == []
+
+def test_pointing_and_energy_equal_quantus_where_both_compute_them():
+    "Quantus sums signed values and needs a single maximum: maps above zero, without ties, are common ground"
+    quantus = pytest.importorskip('quantus')
+    maps, masks = torch.rand(12, 9, 11, generator=torch.Generator().manual_seed(0)), torch.zeros(12, 9, 11, dtype=torch.bool)
+    for i in range(12): masks[i, i//3:6, 2:11-i//2] = True
+    given = dict(a_batch=maps[:, None].numpy(), s_batch=masks[:, None].numpy())
+    plain = dict(abs=False, normalise=False, return_aggregate=False, disable_warnings=True)
+    mass = quantus.RelevanceMassAccuracy(**plain).evaluate_batch(**given)
+    torch.testing.assert_close(energy_inside(maps, masks), torch.as_tensor(mass).float())
+    hits = quantus.PointingGame(**plain).evaluate_batch(**given)
+    assert pointing_game(maps, masks).tolist() == [bool(o) for o in hits] and 0 < sum(hits) < 12
