@@ -104,7 +104,7 @@ def checks(model, data, layers, files, ks, pool, a): # how many batches of 16 pa
         for name, c in report.checks.items(): passed[name, c.passed] += 1
     names = dict.fromkeys(name for name, _ in passed)
     rows = [[name, *(str(passed[name, o]) for o in (True, False, None))] for name in names]
-    print(f'\nlayer {layers[0]}, petcam.check, {n} batches of at most 16\n\n{markdown(["question", "passed", "failed", "not asked"], rows)}\n', flush=True)
+    print(f'\nlayer {layers[0]}, petcam.check, {n} batches of at most 16\n\n{markdown(["question", "passed", "failed", "unanswered"], rows)}\n', flush=True)
 
 PARTS = dict(grids=grids, road=removal, weights=weights, check=checks)
 

@@ -235,11 +235,11 @@ def _masks_of(files, masks): # -> image file -> mask file of the same name
 def _batch(prepare, files): # image file -> mask file or None; -> (b,3,h,w), (b,h,w) or None
     import torch
     from petcam.files.images import BadImage
-    from petcam.study import _prepared
+    from petcam.study import prepare_with_mask
     found, wrong = [], []
     for f, mask in files.items():
         try:
-            found.append(_prepared(prepare, f, mask) if mask else (prepare(f, f.name)[0], None))
+            found.append(prepare_with_mask(prepare, f, mask) if mask else (prepare(f, f.name)[0], None))
         except BadImage as e: # the others go on
             wrong.append(str(e))
             _say(f"left out: {e}")

@@ -567,7 +567,7 @@ def _files_with_masks(images, masks): # -> [(position, image file, mask file)]; 
     raise ValueError(f'none of the {len(files)} images has a mask in {masks}; expected files of '
                      f'the same name, such as {example}.png')
 
-def _prepared(prepare, image, mask): # two files -> (1,c,h,w), (h,w) true on the object
+def prepare_with_mask(prepare, image, mask): # two files -> (1,c,h,w), (h,w) true on the object
     with warnings.catch_warnings():
         warnings.filterwarnings('error', 'it cannot be told')
         try:
@@ -581,7 +581,7 @@ def _own_questions(model, prepare, files, targets, class_names, adapter):
     xb, masks, asked, left_out = [], [], [], []
     for i, image, mask in files:
         try:
-            x, inside = _prepared(prepare, image, mask)
+            x, inside = prepare_with_mask(prepare, image, mask)
         except ValueError as e: # the neighbours go on
             left_out.append(f'{image.name}: {e}')
             continue
