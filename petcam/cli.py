@@ -239,7 +239,8 @@ def _batch(prepare, files): # image file -> mask file or None; -> (b,3,h,w), (b,
     found, wrong = [], []
     for f, mask in files.items():
         try:
-            found.append(prepare_with_mask(prepare, f, mask) if mask else (prepare(f, f.name)[0], None))
+            both = prepare_with_mask(prepare, f, mask) if mask else (prepare(f, f.name)[0], None)
+            found.append(both)
         except BadImage as e: # the others go on
             wrong.append(str(e))
             _say(f"left out: {e}")

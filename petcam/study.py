@@ -568,6 +568,7 @@ def _files_with_masks(images, masks): # -> [(position, image file, mask file)]; 
                      f'the same name, such as {example}.png')
 
 def prepare_with_mask(prepare, image, mask): # two files -> (1,c,h,w), (h,w) true on the object
+    "An image as the model takes it, and the part of its mask that the model sees"
     with warnings.catch_warnings():
         warnings.filterwarnings('error', 'it cannot be told')
         try:
