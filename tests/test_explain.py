@@ -260,7 +260,7 @@ def test_the_model_stays_as_it_was(model, photo):
     ((torch.rand(40, 40),), {}, 'grey'), ((np.zeros((40, 40, 3), np.uint16),), {}, 'uint16'), ((5,), {}, 'int'), (('no/such.png',), {}, 'no/such.png'),
     ((scene(40, 40), 7), {}, '0 to 2'), ((scene(40, 40), 'dog'), {}, 'pass class_names'), ((scene(40, 40),), dict(class_names=['a']), '1 names for the 3'),
     ((scene(40, 40),), dict(layer='30'), 'nearest'), ((scene(40, 40),), dict(method='Grad'), 'Grad-CAM'), ((scene(40, 40),), dict(size=-1), 'size is -1'),
-    ((scene(40, 40),), dict(mean=float('nan')), 'mean'), ((scene(40, 40),), dict(std=(0, 1, 1)), 'above 0'), ((scene(40, 40),), dict(transform=3), 'function'),
+    ((scene(40, 40),), dict(mean=float('nan')), 'mean'), ((scene(40, 40),), dict(std=(0, 1, 1)), 'above 0'), ((scene(40, 40),), dict(std=(1, 2)), r'std is \(1.0, 2.0\).*one or three'), ((scene(40, 40),), dict(mean=(1, 2)), 'one or three'), ((scene(40, 40),), dict(transform=3), 'function'),
     ((scene(40, 40),), dict(transform=lambda o: 5), 'gives int'), ((scene(40, 40),), dict(transform=T.PILToTensor()), 'uint8'), ((scene(40, 40),), dict(activation='tanh'), 'softmax'),
     ((torch.rand(1, 3, 40, 40),), dict(size=20), 'as it is'), (([scene(40, 40)]*2, [1]), {}, '1 targets for 2'), ((scene(40, 40),), dict(transform=T.ToTensor(), std=1), 'leave out std')])
 def test_what_goes_wrong_is_one_clear_line(model, args, kw, said):

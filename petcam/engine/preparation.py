@@ -23,9 +23,9 @@ from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, list_images, 
 def _numbers(values, name): # one or several -> a tuple
     values = (values,) if isinstance(values, (int, float)) else tuple(map(float, values))
     lowest = 0 if name == 'std' else -math.inf
-    if not values or not all(lowest < o < math.inf for o in values):
+    if len(values) not in (1, 3) or not all(lowest < o < math.inf for o in values):
         expected = 'numbers above 0' if name == 'std' else 'finite numbers'
-        raise ValueError(f'{name} is {values}; expected {expected}, one or one for each channel')
+        raise ValueError(f'{name} is {values}; expected {expected}, one or three')
     return values
 
 def _height_and_width(size): # one number or two -> two

@@ -106,15 +106,17 @@ FLAGS = ['--force', '--resume', '--download', '--help', '-h', '--', '-', '--forc
 OF = {'cam': '--model --weights --classes --class --layer --method --out --mean --std --size --activation',
       'run': '--data --arch --weights --size --bs --epochs --out --seed --precision --workers',
       'localise': '--model --weights --classes --data --masks --class --n --split --layers --mean --std --size --curves --out --seed',
-      'report': '--out --data', 'data': '', 'lab': ''}
+      'report': '--out --data', 'data': '', 'lab': '',
+      'check': '--model --weights --classes --class --layer --method --out --mean --std --size --activation --masks --n --seed',
+      'parts': '--model --n --layers --out --seed --workers'}
 
 def words(rng):
     "A random command line"
-    command = rng.choices([*OF, 'fly', '', '-h', '--version'], [12, 6, 5, 2, 2, 1, .3, .3, .3, .3])[0]
+    command = rng.choices([*OF, 'fly', '', '-h', '--version'], [12, 6, 5, 2, 2, 1, 5, 2, .3, .3, .3, .3])[0]
     line, own = [command], OF.get(command, '').split()
-    if command == 'cam': line += rng.choices(IMAGES, k=rng.choice([0, 1, 1, 1, 1, 2, 3]))
+    if command in ('cam', 'check'): line += rng.choices(IMAGES, k=rng.choice([0, 1, 1, 1, 1, 2, 3]))
     if command in ('data', 'lab') and rng.random() < .8: line.append(rng.choice([*DATA, *OUTS]))
-    if command == 'cam' and rng.random() < .7: line += ['--model', rng.choice(['net.pth', 'my_net:make', 'hostile.pth'])]
+    if command in ('cam', 'check') and rng.random() < .7: line += ['--model', rng.choice(['net.pth', 'my_net:make', 'hostile.pth'])]
     if command == 'run' and rng.random() < .7: line += ['--arch', 'squeezenet1_1', '--weights', 'none', '--size', '64']
     if command in ('run', 'localise') and rng.random() < .7: line += ['--data', 'pets', '--out', 'out']
     for _ in range(rng.choice([0, 0, 1, 1, 2, 3, 5])):
@@ -138,7 +140,7 @@ def of_training(e): # in place of what takes minutes, or a network
 @contextlib.contextmanager
 def without_work():
     "The commands without training, study, downloads and JupyterLab"
-    import petcam.files.downloads, petcam.report, petcam.resize, petcam.study, petcam.training.weights
+    import petcam.files.downloads, petcam.parts, petcam.report, petcam.resize, petcam.study, petcam.training.weights
     from petcam.study import Row, Study
     scored = Study([Row('single', '0', 'Grad-CAM', 'energy', .5, .1, 4)], torch.rand(4))
     offline = of_training(ConnectionError('no network'))
@@ -149,6 +151,7 @@ def without_work():
         replace(petcam.report, 'check_report', lambda *_, **__: None)
         replace(petcam.study, 'study', lambda *_, **__: scored)
         replace(petcam.study, 'score_folder', lambda *_, **__: scored)
+        replace(petcam.parts, 'report_parts', lambda *_, **__: None)
         replace(petcam.study, 'study_html', lambda *_, **__: 'made by petcam')
         replace(petcam.files.downloads, 'download_pets', offline)
         replace(petcam.training.weights, '_imagenet', offline)
