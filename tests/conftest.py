@@ -1,11 +1,12 @@
 """What several tests need: golden numbers, small images, a browser."""
-import json, os, shutil
+import json, os, shutil, signal
 from pathlib import Path
 import pytest
 import torch
 from PIL import Image
 
 HERE = Path(__file__).parent
+signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background ignores Ctrl-C, which some tests press
 torch.set_num_threads(1)   # small networks: more threads only wait for each other
 REAL_PETS, REAL_WEIGHTS = HERE.parents[1]/'shared'/'pets', HERE.parents[1]/'shared'/'weights'/'mobilenet_v2-imagenet.pth'
 
