@@ -48,6 +48,8 @@ def grid_localisation(
     if maps.dim() < 3 or maps.shape[-3] != len(cells):
         raise ValueError(f'expected maps (...,{len(cells)},H,W), one for each of the cells '
                          f'{cells}, got {tuple(maps.shape)}')
+    if not all(k in range(n*n) for k in cells):
+        raise ValueError(f'cells are {cells}; of {n} x {n} they are 0 to {n*n - 1}')
     evidence = evidence_in_cells(maps, n) # (...,q,n*n)
     own = evidence[..., range(len(cells)), cells]
     return (own/evidence.sum(-1).clamp(min=1e-300)).float()

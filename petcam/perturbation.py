@@ -35,6 +35,7 @@ def road(
     order = index_of(order, ('MoRF', 'LeRF'), 'order')
     image = image_of(x)
     pixels = image[0, 0].numel()
+    fractions = [fractions] if isinstance(fractions, float) else list(fractions)
     tops = [int(check_number(p, 'a fraction', 0, 1)*pixels) for p in fractions]
     known = tops if order else [pixels - n for n in tops]
     if not tops or min(known) < 1:
@@ -64,6 +65,7 @@ def single_deletion(
     "Do the map's cells rank as the logit falls without each? (arXiv 2407.11910)"
     maps, single = check_maps(model, x, maps)
     image = image_of(x)
+    check_number(grid, 'grid', 2, whole=True) # one cell has no rank
     cells = cell_masks(image.shape[2:], grid).to(image.device)
     deleted = (image.masked_fill(cell, 0) for cell in cells)
     whole, *without = changed_scores(model, x, deleted, target, 'none', bs,

@@ -542,7 +542,7 @@ def _own_mask(path, image): # a file, and the image file that it belongs to -> (
     inside = _inside(load_mask(path, image), path.suffix.lower() in ('.jpg', '.jpeg'))
     if inside.all() or not inside.any():
         where = 'inside' if inside.all() else 'outside'
-        raise ValueError(f'its mask {path.name} is {where} everywhere; expected zeros outside and '
+        raise ValueError(f'the mask {path.name} is {where} everywhere; expected zeros outside and '
                          'others inside, or a trimap of 1, 2 and 3')
     return torch.from_numpy(inside)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from petcam.checks import QUESTIONS, check
+from petcam.checks import _compared, QUESTIONS, check
 from petcam.engine.scoring import refit_batch_norms
 from petcam.gradcam import grad_cam
 
@@ -155,6 +155,32 @@ def test_fault_7_a_mislabelled_class_index(net, asked):
     x, y, _ = asked
     named(check(net, 'last', x, (y + 1) % 4), 'believed', 'index')
     named(check(net, 'last', x, y, map=grad_cam(net, 'last', x, (y + 1) % 4)), 'map', 'another class')
+    wide = copy.deepcopy(net)   # a class that is neither the next most likely nor a neighbour
+    torch.manual_seed(0)
+    wide.head = nn.Linear(net.head.in_features, 12)
+    far = (y + 5) % 12
+    named(check(wide, 'last', x, y, map=grad_cam(wide, 'last', x, far)), 'map', 'another class', *(f'class {k}' for k in sorted({*far.tolist()})[:1]))
+    noise = torch.rand(16, 9, 9, generator=torch.Generator().manual_seed(0))
+    assert check(wide, 'last', x, y, map=noise).checks['map'].passed is None
+
+def test_maps_in_another_order_are_named(net, asked):
+    x, y, _ = asked
+    named(check(net, 'last', x, y, map=grad_cam(net, 'last', x, y).roll(1, 0)), 'map', 'another image', 'order')
+
+def test_an_interval_that_holds_0_tells_nothing():
+    one, other = torch.tensor([1., -1., 2., -2.]), torch.zeros(4)
+    assert _compared('deletion', one, other, 'said.', 'no').passed is None
+    assert _compared('deletion', one + 9, other, 'said.', 'no').passed and not _compared('deletion', one - 9, other, 'said.', 'no').passed
+
+def test_a_single_image_is_no_false_alarm(net, asked):
+    "A batch norm that takes its statistics from one image makes a network with random weights sure of it"
+    x, y, _ = asked
+    for i in range(8):
+        one = check(net, 'last', x[i:i+1], int(y[i]))
+        assert not set(one.failed) & {'trained', 'noise', 'shift'}, str(one)
+        assert 'another image' not in one.checks['noise'].answer and 'with random weights' not in one.checks['trained'].answer
+    torch.manual_seed(3)
+    assert 'trained' in check(Net().eval(), 'last', x[:1], 0).failed
 
 class AlwaysDrops(Net):
     def forward(self, x): return self.head(F.dropout(self.features(x).mean((2, 3))))
@@ -224,7 +250,8 @@ def test_a_sound_model_raises_no_false_alarm(asked, name):
     x, y, masks = asked
     with torch.no_grad(): assert (model(x).argmax(1) == y).float().mean() > .9      # it has learnt what it was to learn
     report = check(model, None, x, y, masks=masks)
-    assert not report.failed and len(report.passed) == 13, f'{name}: {report}'
+    left = [o for o, c in report.checks.items() if c.passed is None]   # of some transformers, 16 images do not tell
+    assert not report.failed and left in ([], ['deletion']), f'{name}: {report}'
 
 def test_a_sound_model_on_photographs(real_pets, real_weights):
     from torchvision import models
@@ -296,15 +323,17 @@ def counted(model, b):
         if out.requires_grad: out.register_hook(lambda g: passes.append(('backward', len(g))))
     return passes, model.register_forward_hook(count)           # a copy of the model has the same hook
 
-@pytest.mark.parametrize('given', [False, True])
+@pytest.mark.parametrize('given', ['none', 'own', 'unknown'])
 def test_at_most_twenty_passes_of_a_batch(net, asked, given):
     x, y, masks = asked
     model = copy.deepcopy(net).train()
     passes, hook = counted(model, len(x))
-    check(model, None, x, y, masks=masks, map=grad_cam(net, 'last', x, y) if given else None)
+    maps = dict(none=None, own=grad_cam(net, 'last', x, y), unknown=torch.rand(16, 9, 9))
+    check(model, None, x, y, masks=masks, map=maps[given])
     hook.remove()
     of_batch = [kind for kind, n in passes if n == len(x)]
-    assert 10 < len(of_batch) <= 20 and of_batch.count('backward') >= 4, of_batch
+    hidden = 0 if given == 'none' else 2   # the classes' backward passes are one, batched, which a hook does not see
+    assert 10 < len(of_batch) + hidden <= 20 and of_batch.count('backward') >= 2, of_batch
 
 def test_the_model_comes_back_as_it_was(net, asked):
     x, y, masks = asked

@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_left_out_by_name_and_the_neighbours_go_on(folder):
     Image.new('L', (120, 90)).save(folder/'masks'/'pug_0.png')                       # no inside
     Image.new('L', (90, 90), 1).save(folder/'masks'/'pug_1.png')                     # another shape, and no outside
     (folder/'masks'/'pug_2.png').unlink()
-    with pytest.warns(UserWarning, match=r'left out: pug_0.png: its mask pug_0.png is outside everywhere.*pug_1.png.*1 without a mask'):
+    with pytest.warns(UserWarning, match=r'left out: pug_0.png: the mask pug_0.png is outside everywhere.*pug_1.png.*1 without a mask'):
         assert {r.n for r in score_folder(net(), folder/'images', folder/'masks', 0, size=64).rows} == {3}
     for f in (folder/'masks').iterdir(): f.write_bytes(b'junk')
     with pytest.raises(ValueError, match='no image could be scored; pug_0.png: '): score_folder(net(), folder/'images', folder/'masks', 0, size=64)

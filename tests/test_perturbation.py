@@ -320,3 +320,9 @@ def test_cells_are_deleted_where_the_model_trains_and_only_there():
 def test_wrong_cells_are_refused(more, said):
     with pytest.raises((ValueError, TypeError), match=said):
         with deleting_cells(**dict(dict(model=Remembers()), **more)): pass
+
+def test_one_fraction_and_one_cell():
+    torch.manual_seed(0)
+    net, x, maps = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3*64, 4)).eval(), torch.randn(2, 3, 8, 8), torch.rand(2, 4, 4)
+    torch.testing.assert_close(road(net, x, maps, 1, fractions=.3, noise=0.), road(net, x, maps, 1, fractions=(.1, .3), noise=0.)[:, 1:])
+    with pytest.raises(ValueError, match='grid is 1'): single_deletion(net, x, maps, 1, grid=1)

@@ -260,3 +260,7 @@ def test_parts_and_a_ball_together():
     image, mask, parts, ball = draw_pet('pug', 2, (90, 80), parts=True, ball=True, without='ears')
     assert np.array_equal(sum(parts.values()), mask) and 'ears' not in parts
     assert digest([[ball]]) == digest([[draw_pet('pug', 2, (90, 80), ball=True)[2]]])
+
+@pytest.mark.parametrize('wrong, said', [(dict(seed='a'), "seed is 'a'"), (dict(ball='red'), "ball is 'red'; expected True or False"), (dict(parts='ears'), "parts is 'ears'")])
+def test_wrong_words_for_a_pet_are_named(wrong, said):
+    with pytest.raises(ValueError, match=said): draw_pet('pug', **wrong)

@@ -281,3 +281,7 @@ def test_a_network_that_cheats_and_its_clean_twin(pairs):
     assert fall['cheating'] > .5 and abs(fall['clean']) < .25
     assert fall['cheating', 'alike'] > .3 and abs(fall['clean', 'alike']) < .25
     assert share['cheating'] > 2 > share['clean']
+
+def test_a_cell_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r'cells are \[0, 1, 2, 7\]; of 2 x 2 they are 0 to 3'):
+        grid_localisation(torch.ones(1, 4, 4, 4), cells=[0, 1, 2, 7])

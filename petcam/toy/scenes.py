@@ -201,7 +201,7 @@ def _generators(seed, n):
     "`n` random generators that know nothing of each other"
     try:
         sequence = np.random.SeedSequence(seed)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError(f'seed is {seed!r}; expected whole numbers, 0 or more') from None
     return [np.random.default_rng(o) for o in sequence.spawn(n)]
 
@@ -278,6 +278,9 @@ def draw_pet(
 )->tuple:        # image, mask (h,w) uint8; if asked for: {name: mask}, the ball's mask
     "Draw one animal of a breed: an RGB image, and a mask that is 1 where the animal is"
     breed, without = breed_named(breed), _checked_parts(without)
+    for name, value in dict(parts=parts, ball=ball).items():
+        if value not in (True, False):
+            raise ValueError(f'{name} is {value!r}; expected True or False')
     look, background, day, own = _generators(seed, 4)    # the ball has its own
     if scene is not None: background, = _generators(scene, 1)
     w, h = _some_size(look) if size is None else _checked_size(size)
