@@ -268,7 +268,8 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
     x, inside = _batch(prepare, chosen)
     report = check(opened.model, layer or opened.layer, x, _target(target, names), masks=inside,
                    method=method, class_names=names, activation=activation, seed=seed)
-    _say(f"{len(x)} images, layer {report.layer}")
+    images = 'image' if len(x) == 1 else 'images'
+    _say(f"{len(x)} {images}, layer {report.layer}")
     for line in str(report).splitlines():
         _say(line)
     _say(f"wrote {report.save(path)}")

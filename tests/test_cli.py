@@ -512,7 +512,7 @@ def test_check_leaves_out_what_is_no_image(trained, tmp_path, capsys):
     (tmp_path/'bad.jpg').write_bytes(b'')
     words = ['--model', trained/'out'/'models'/'stage-3.pth', '--out', tmp_path/'out']
     status, said, wrong = typed(capsys, 'check', tmp_path/'bad.jpg', trained/'pets'/'leonberger_3.jpg', *words)
-    assert status == 0 and 'left out:' in said and 'bad.jpg is not an image' in said and '1 images' in said
+    assert status == 0 and 'left out:' in said and 'bad.jpg is not an image' in said and '\n1 image, ' in said
     status, _, wrong = typed(capsys, 'check', tmp_path/'bad.jpg', *words)
     assert status == 1 and 'bad.jpg is not an image' in wrong and len(wrong.splitlines()) == 1
 
