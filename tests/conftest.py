@@ -1,6 +1,7 @@
 """What several tests need: golden numbers, small images, a browser."""
-import json, os, shutil, signal
+import json, os, shutil, signal, threading
 from pathlib import Path
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -26,6 +27,14 @@ def browser():
         chromium = p.chromium.launch(executable_path=CHROME, args=QUIET)
         yield chromium
         chromium.close()
+        # a process that a test has forked keeps the driver's pipe open, and the driver would wait for its end for ever
+        late = threading.Timer(10, stop_driver)
+        late.start()
+    late.cancel()
+
+def stop_driver():
+    for child in psutil.Process().children():
+        if 'playwright' in ' '.join(child.cmdline()): child.kill()
 
 @pytest.fixture
 def real_pets():

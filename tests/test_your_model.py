@@ -71,7 +71,7 @@ def of_all(maps):
     assert {k: tuple(m.shape) for k, m in maps.items()} == {'layer3': (2, 37, 14, 14), 'layer4': (2, 37, 7, 7)}
 
 def are_scores(tables):
-    [(title, (head, body))] = tables.items()
+    head, body = next(iter(tables.values()))   # single images; then what beats the best baseline
     assert 'energy (2)' in head and {'Grad-CAM', 'centred Gaussian', 'chance'} <= {row[0] for row in body}
 
 WANTED = {
