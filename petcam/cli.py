@@ -460,26 +460,23 @@ def _model_options(add):
     add('--size', type=_PIXELS, metavar='PIXELS',
         help='side of the images (default: what suits the model)')
 
-def _cam_options(add):
+def _map_options(add, shown): # which images, and which maps of them
     add('images', nargs='+', metavar='IMAGE', help='an image file, or a folder of them')
     add('--class', dest='target', metavar='NAME',
-        help='the target class, by name or index (default: what the network predicts)')
+        help=f'{shown}, by name or index (default: what the network predicts)')
     add('--layer', metavar='NAME', help='the layer to look at (default: the last that gives a map)')
     add('--method', **_METHOD)
     _model_options(add)
     add('--activation', **_ACTIVATION)
+
+def _cam_options(add):
+    _map_options(add, 'the target class')
     add('--out', metavar='FILE',
         help='the image to write, or a folder (default: IMAGE-CLASS.png here)')
     add('--force', **_FORCE)
 
 def _check_options(add):
-    add('images', nargs='+', metavar='IMAGE', help='an image file, or a folder of them')
-    add('--class', dest='target', metavar='NAME',
-        help='what they show, by name or index (default: what the network predicts)')
-    add('--layer', metavar='NAME', help='the layer to look at (default: the last that gives a map)')
-    add('--method', **_METHOD)
-    _model_options(add)
-    add('--activation', **_ACTIVATION)
+    _map_options(add, 'what they show')
     add('--masks', metavar='DIR', help='a folder with a mask of the same name for each image')
     add('--n', type=_whole(1, 1024), default=32, metavar='N',
         help='at most so many images, at random (default: %(default)s)')

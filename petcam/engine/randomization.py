@@ -66,8 +66,7 @@ def _refit_behind(model, x, start, times, adapter): # the batch norms that run f
     norms = {name: o for name, o in model.named_modules()
              if isinstance(o, kinds) and o.track_running_stats}
     for name, o in norms.items():
-        if times[name] >= start: o.reset_running_stats() # else the old ones would count half
-        else: o.track_running_stats = False # it uses and keeps those that it has
+        if times[name] < start: o.track_running_stats = False # it uses and keeps those that it has
     refit_batch_norms(model, x, adapter)
     for o in norms.values():
         o.track_running_stats = True

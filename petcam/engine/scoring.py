@@ -260,6 +260,7 @@ def refit_batch_norms(
     momenta = [o.momentum for o in norms]
     for o in norms:
         o.train()
+        o.reset_running_stats() # else the old ones would count, too
         o.momentum = None # exactly the statistics of this batch
     with safely(torch.no_grad()):
         adapter.run(model, x)

@@ -232,7 +232,7 @@ NOT_FINITE = {'perturbation.single_deletion', 'engine.statistics.spearman', 'eng
 PER_IMAGE = {'gradcam.grad_cam', 'methods.score_cam', 'methods.class_activation_map', 'methods.maps_of', 'gradcam.class_maps', 'engine.scoring.insertion', 'engine.scoring.deletion',
              'localise.pointing_game', 'localise.energy_inside', 'engine.scoring.iou', 'engine.scoring.best_iou', 'engine.targets.target_classes'}
 # plain records: they keep what they are given, and whoever uses them checks it
-RECORDS = {'checks.Check', 'checks.CheckReport', 'engine.statistics.Interval', 'parts.AblatedPet', 'parts.PartsStudy', 'toy.shortcut.BallPairs', 'engine.adapter.Adapter', 'engine.zoo.OpenModel', 'engine.preparation.Recipe', 'engine.explanation.Explanation', 'engine.targets.Verdict', 'localise.Score', 'data.Data', 'data.PetSet', 'files.pets.Pets', 'report.Run', 'study.Questions', 'toy.breeds.Breed'}
+RECORDS = {'checks.Check', 'checks.CheckReport', 'engine.statistics.Interval', 'parts.AblatedPet', 'toy.shortcut.BallPairs', 'engine.adapter.Adapter', 'engine.zoo.OpenModel', 'engine.preparation.Recipe', 'engine.explanation.Explanation', 'engine.targets.Verdict', 'localise.Score', 'data.Data', 'data.PetSet', 'files.pets.Pets', 'report.Run', 'study.Questions', 'toy.breeds.Breed'}
 
 def raised_by_petcam(error):
     "Was it raised with `raise`, in a file of petcam?"
