@@ -403,7 +403,7 @@ def _lab(folder, start=True):
         for lesson in sorted(_lessons_dir().glob('*.ipynb')):
             if not os.path.lexists(folder/lesson.name): # what you have changed stays
                 shutil.copyfile(lesson, folder/lesson.name)
-    _say(f"the lessons are in {folder}; begin with 00_data.ipynb")
+    _say(f"the lessons are in {folder}; begin with 00_start.ipynb")
     if not start: return
     if not find_spec('jupyterlab'):
         raise Usage("JupyterLab is not installed: `pip install 'jupyterlab>=4.4,<5'`, "

@@ -113,9 +113,9 @@ def test_a_report_that_exists_is_not_lost_and_can_be_written_again(trained, tmp_
 
 def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
     cli._lab(tmp_path, start=False)
-    (tmp_path/'00_data.ipynb').write_text('mine')
+    (tmp_path/'00a_data.ipynb').write_text('mine')
     cli._lab(tmp_path, start=False)
-    assert (tmp_path/'00_data.ipynb').read_text() == 'mine' and (tmp_path/'08_gradcam.ipynb').exists()
+    assert (tmp_path/'00a_data.ipynb').read_text() == 'mine' and (tmp_path/'08_gradcam.ipynb').exists()
 
 def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout

@@ -33,6 +33,6 @@ def test_its_example_runs():
     alone = names['petcam'].grad_cam(names['model'], 'layer4', names['x'][1:], 0)         # the comments beside the calls are true
     torch.testing.assert_close(names['maps'][1:], alone, rtol=1e-4, atol=1e-5)
 
-@pytest.mark.parametrize('link,seen', [('[a](00_data.ipynb)', '[a](nbs/00_data.ipynb)'), ('[a](../LICENSE)', '[a](LICENSE)'),
+@pytest.mark.parametrize('link,seen', [('[a](00a_data.ipynb)', '[a](nbs/00a_data.ipynb)'), ('[a](../LICENSE)', '[a](LICENSE)'),
                                        ('[a](https://x.org/b)', '[a](https://x.org/b)'), ('[a](#two)', '[a](#two)')])
 def test_links_are_seen_from_the_root(link, seen): assert readme.from_root(link) == seen

@@ -116,7 +116,7 @@ def convert(path):
         made = code_cell(c) if c.cell_type == 'code' else text_cell(c, terms, path)
         if made: cells.append(made)
     toy = any('toy' in str(c.get('outputs')) for c in cells)
-    shown = re.match('0?([^_]+)', path.name)[1]       # 00_data -> 0, 08b_methods -> 8b
+    shown = re.match('0?([^_]+)', path.name)[1]       # 00a_data -> 0, 08b_methods -> 8b
     cells[0].source = f'# {shown} · {cells[0].source[2:]}\n\n{bar(path, toy)}'
     for i, c in enumerate(cells): c['id'] = f'c{i:03}'
     return nbformat.v4.new_notebook(cells=cells, metadata={'language_info': {'name': 'python'}})
