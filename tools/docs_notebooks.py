@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 import nbformat
 from execnb.nbio import read_nb
@@ -44,17 +45,59 @@ def options(source): # -> {key: value}, the source without them
         if line := OPTION.fullmatch(lines.pop(0).strip()): found[line[1]] = line[2].strip()
     return found, '\n'.join(lines).strip('\n')
 
-def no_dead_links(output): # a link to a file of the machine that ran the lesson leads nowhere
-    if 'text/html' in output.get('data', {}):
-        text = ''.join(output['data']['text/html'])
-        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
-        output['data']['text/html'] = re.sub(dead, r'\1', text)
-    return nbformat.from_dict(output)
+def html_output(html):
+    return nbformat.v4.new_output('display_data', {'text/html': html})
 
-def only_imports(source):
-    "Does a cell do nothing but import?"
-    body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
-    return all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+def inline_svg(svg, root='../'): # `root`: from the page to the site's front page
+    "A drawing as a part of the page, whose colours it takes; links to notebooks lead to pages"
+    svg = re.sub(r'^.*?(?=<svg)', '', svg, flags=re.S)
+    def link(found):
+        return f'href="{root}{folder(Path(found[1]))}/{found[1].removesuffix(".ipynb")}.html"'
+    svg = re.sub(r'href="([^"/:]+[.]ipynb)"', link, svg)
+    return f'<div class="pc-diagram">{svg}</div>'
+
+def is_still(data): # of sliders or an explorer: an image whose words are no `<Figure ...>`
+    image = any(kind.startswith('image/') for kind in data)
+    return image and not ''.join(data.get('text/plain', '<')).startswith('<')
+
+STILL = '<p class="pc-still">A slider: run the lesson to move it.</p>'
+
+def page_output(output): # -> a list of outputs
+    "An output as the page shows it"
+    output = json.loads(json.dumps(output))
+    data = output.get('data', {})
+    if 'image/svg+xml' in data: return [html_output(inline_svg(''.join(data['image/svg+xml'])))]
+    if 'text/html' in data: # a link to a file of the machine that ran the lesson leads nowhere
+        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
+        data['text/html'] = re.sub(dead, r'\1', ''.join(data['text/html']))
+    after = [html_output(STILL)] if is_still(data) else []
+    return [nbformat.from_dict(output), *after]
+
+def statements(source):
+    "What stands in a cell, without IPython's own lines"
+    return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
+
+def is_test(cell, body): # it ends with an assertion, and leaves neither an output nor a name
+    asserts = 'assert' in ast.unparse(body[-1:]) and not isinstance(body[-1], ast.Assign)
+    defines = any(isinstance(o, (ast.FunctionDef, ast.ClassDef)) for o in body)
+    return asserts and not defines and not cell.get('outputs')
+
+def defined(body):
+    "The public names that the statements define, for a line"
+    names = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
+    names = [name for name in names if not name.startswith('_')]
+    return ', '.join(names[:3]) + ', ...'*(len(names) > 3)
+
+def fold(cell, source): # None: it stays open
+    "The line that a reader sees in place of a cell that can wait"
+    body = statements(source)
+    imports = all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+    if imports: return 'The imports'
+    lines = f'{(n := len(source.splitlines()))} line{"s"*(n > 1)}'
+    if {'export', 'exporti', 'exports'} & set(cell.directives_):
+        return ' · '.join(filter(None, [defined(body), f'in the module, {lines}']))
+    if is_test(cell, body): return f'A test, {lines}'
+    return None
 
 def said(cell):
     "The text that came out of a cell"
@@ -65,15 +108,15 @@ def code_cell(cell):
     "A code cell of the page; None if nothing is left of it"
     found, source = options(cell.source)
     if not source: return None
-    folded = only_imports(source)
+    folded = fold(cell, source)
     tags = [TAGS[o] for o in found.items() if o in TAGS]
     if 'export' in cell.directives_: tags.append('export')
     if folded: tags.append('hide-input')
     columns = re.search(r'\S {3,}\S', said(cell))
     if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
-    if folded: render |= dict(code_prompt_show='The imports', code_prompt_hide='The imports')
-    outputs = [no_dead_links(json.loads(json.dumps(o))) for o in cell.get('outputs', [])]
+    if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
+    outputs = [shown for o in cell.get('outputs', []) for shown in page_output(o)]
     metadata = {'tags': tags} | ({'mystnb': render} if render else {})
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
