@@ -32,6 +32,7 @@ def install_line():
 
 def assemble(to):
     "All that Sphinx reads, in the folder `to`"
+    from petcam.web.diagrams import course_map
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
     for page in sorted((ROOT/'docs').glob('*.md')): shutil.copy(page, to)
@@ -40,6 +41,7 @@ def assemble(to):
     (to/'doors.html').write_text(doors(), encoding='utf-8')
     (to/'install.txt').write_text(install_line(), encoding='utf-8')
     (to/'explorer.html').write_text(front(), encoding='utf-8')
+    (to/'course_map.html').write_text(str(course_map('lessons/')), encoding='utf-8')
 
 def build(to=BUILD/'site'):
     "The whole site; a warning is an error"
