@@ -246,7 +246,7 @@ function explore(root) { // the section that templates/explorer.html makes
     const rank = ranked ? `, rank ${rankOf(logits, target)} of ${logits.length}` : '';
     const notes = { // in bold, and what stands after it
       target: [names[target], score(logits, target) + rank],
-      layer: [`${map.h} x ${map.w}, ${now.depth}`, now.layer],
+      layer: [`${map.h} x ${map.w}, ${now.depth}`, `layer ${now.layer}`],
       alpha: [percent(now.colours.alpha, 0), ''],
     };
     for (const [name, [title, more]] of Object.entries(notes)) {

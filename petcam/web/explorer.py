@@ -87,7 +87,7 @@ def explorer_fragment(
     predicted = int(store.logits(0).argmax())
     opening = store.opening(0, predicted, layers)
     shown = opening, predicted, methods[0]
-    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 192)
+    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 256)
     box = store.box(0, most)
     still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box, labels=True),
                         quality=80)

@@ -342,7 +342,7 @@ class CamExplorer(W.VBox):
         if v.probability is not None and v.of > 1: said += f', rank {v.rank} of {v.of}'
         return (f'<b>{html.escape(v.name)}</b> {said}',
                 f'<b>{self._layer_title()}</b> '
-                f'<small>{html.escape(self.layer)}</small>',
+                f'<small>layer {html.escape(self.layer)}</small>',
                 f'<b>{self.alpha:.0%}</b>')
 
     def _layer_title(self): # images may differ in size, and so do their maps
@@ -367,7 +367,7 @@ class CamExplorer(W.VBox):
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still image for where there are none
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
-        still = base64.b64encode(image_bytes(self._still(most=192), quality=80)).decode()
+        still = base64.b64encode(image_bytes(self._still(most=256), quality=80)).decode()
         return {'application/vnd.jupyter.widget-view+json': view, 'image/jpeg': still,
                 'text/plain': self.words()}
 
