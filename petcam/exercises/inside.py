@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c035
+# %% ../../nbs/56c_exercises_inside.ipynb #c002
 import copy
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import nn, Tensor
 from petcam.exercises.core import choice, code, number
 from petcam.heatmap import mean_activation
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c038
+# %% ../../nbs/56c_exercises_inside.ipynb #c005
 def _nine(kernel): # -> (3,3) floats, or what is wrong
     k = torch.as_tensor(kernel).detach().float()
     if k.shape == (3, 3): return k, None
@@ -22,34 +22,7 @@ def _nine(kernel): # -> (3,3) floats, or what is wrong
 def _through(k, scene): # (3,3), (h,w) -> what the kernel outputs
     return F.conv2d(scene[None, None], k[None, None])[0, 0]
 
-@code('05_kernels', why='It subtracts what is above from what is below; on a plain wall and '
-      'at an upright edge both are alike.')
-def check_horizontal(kernel):
-    k, refused = _nine(kernel)
-    if refused: return refused
-    step = torch.tensor([0., 0, 0, 1, 1, 1])
-    below, upright = step[:, None].expand(6, 6), step.expand(6, 6)
-    if k.sum().abs() > 1e-4:
-        return f'the nine numbers add up to {k.sum():.2f}, so a plain wall does not give zero.'
-    if _through(k, upright).abs().max() > 1e-4:
-        return 'it sees upright edges, too: let each column add up to zero.'
-    seen = _through(k, below).flatten()
-    if seen.abs().max() < 1e-4:
-        return 'it sees no horizontal edge: let the upper and the lower row differ in sign.'
-    if seen[seen.abs().argmax()] < 0:
-        return 'where it is brighter below it outputs a negative number: exchange the signs.'
-
-# %% ../../nbs/56c_exercises_inside.ipynb #c040
-check_blur = number('05_kernels', 2.1, tolerance=.01, hints={
-    .7: 'that is one colour. What does `conv2d` do with the three?',
-    6.3: 'those are the nine pixels of one colour; each is multiplied by a ninth.',
-    18.9: 'each of the 27 pixels is multiplied by a ninth.',
-    (0, .01): 'that would be a kernel that adds up to zero. This one adds up to 1 in each colour.',
-}, otherwise='multiply each of the 3 x 9 pixels by its weight, and add up.',
-    why='27 times 0.7 times a ninth: `conv2d` adds the three colours. So this kernel lets '
-        'the brightness through.')
-
-# %% ../../nbs/56c_exercises_inside.ipynb #c042
+# %% ../../nbs/56c_exercises_inside.ipynb #c006
 @code('05_kernels', why='Exchanging dark and bright changes the sign of each output, since the '
       'numbers add up to zero; the sign of the kernel changes it back.')
 def check_dark_corner(kernel):
@@ -69,7 +42,35 @@ def check_dark_corner(kernel):
         return f'its numbers add up to {new.sum():.2f}, so brightness comes through as well.'
     return 'on the dark square it does not output what the old kernel outputs on the bright one.'
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c044
+# %% ../../nbs/56c_exercises_inside.ipynb #c008
+check_blur = number('05_kernels', 2.1, tolerance=.01, hints={
+    .7: 'that is one colour. What does `conv2d` do with the three?',
+    6.3: 'those are the nine pixels of one colour; each is multiplied by a ninth.',
+    18.9: 'each of the 27 pixels is multiplied by a ninth.',
+    (0, .01): 'that would be a kernel that adds up to zero. This one adds up to 1 in each colour.',
+}, otherwise='multiply each of the 3 x 9 pixels by its weight, and add up.',
+    why='27 times 0.7 times a ninth: `conv2d` adds the three colours. So this kernel lets '
+        'the brightness through.')
+
+# %% ../../nbs/56c_exercises_inside.ipynb #c010
+@code('05_kernels', why='It subtracts what is above from what is below; on a plain wall and '
+      'at an upright edge both are alike.')
+def check_horizontal(kernel):
+    k, refused = _nine(kernel)
+    if refused: return refused
+    step = torch.tensor([0., 0, 0, 1, 1, 1])
+    below, upright = step[:, None].expand(6, 6), step.expand(6, 6)
+    if k.sum().abs() > 1e-4:
+        return f'the nine numbers add up to {k.sum():.2f}, so a plain wall does not give zero.'
+    if _through(k, upright).abs().max() > 1e-4:
+        return 'it sees upright edges, too: let each column add up to zero.'
+    seen = _through(k, below).flatten()
+    if seen.abs().max() < 1e-4:
+        return 'it sees no horizontal edge: let the upper and the lower row differ in sign.'
+    if seen[seen.abs().argmax()] < 0:
+        return 'where it is brighter below it outputs a negative number: exchange the signs.'
+
+# %% ../../nbs/56c_exercises_inside.ipynb #c012
 check_output_size = number('05_kernels', 176, tolerance=.4, hints={
     348: 'that is without padding and stride.',
     352: 'padding of 2 keeps the size. Now the stride.',
@@ -78,7 +79,7 @@ check_output_size = number('05_kernels', 176, tolerance=.4, hints={
 }, otherwise='put in = 352, kernel = 5, padding = 2 and stride = 2 into the formula.',
     why='(352 + 2*2 - 5)/2 = 175.5, rounded down 175, and 1 more.')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c047
+# %% ../../nbs/56c_exercises_inside.ipynb #c015
 check_lines = number('06_hooks', 3, hints={
     1: 'the cell registers a new hook each time, and the old ones are still there.',
     2: 'count the one of the first time, too.',
@@ -86,7 +87,7 @@ check_lines = number('06_hooks', 3, hints={
 }, otherwise='how many hooks are on the layer by then? Each is called once.',
     why='Each call registers another hook, and all of them are called.')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c050
+# %% ../../nbs/56c_exercises_inside.ipynb #c018
 @code('06_hooks', why='The second layer wrote its result over the output that the hook had kept.')
 def check_broken_map(net):
     if not isinstance(net, nn.Sequential) or len(net) != 2:
@@ -105,7 +106,7 @@ def check_broken_map(net):
     return ('the map is right: the second layer makes a new tensor. Which option lets it write '
             'over its input?')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c052
+# %% ../../nbs/56c_exercises_inside.ipynb #c020
 check_returned = choice('06_hooks', 'b', options={
     'a': 'It ignores it.',
     'b': "It takes it as the layer's output.",
@@ -116,14 +117,14 @@ check_returned = choice('06_hooks', 'b', options={
 }, why='What a forward hook returns takes the place of the output; `None` leaves it. So `watch` '
        'can keep the original and pass on a copy.')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c055
+# %% ../../nbs/56c_exercises_inside.ipynb #c023
 def _gradients(net, x): # -> of each score, that with respect to the output of net[0]
     o = a = net[0](x).detach().requires_grad_()
     for layer in net[1:]:
         o = layer(o)
     return [torch.autograd.grad(y, a, retain_graph=True)[0] for y in o[0]]
 
-@code('06_hooks', why='The backward pass ended at the layer, and nothing is left in the parameters.')
+@code('06_hooks', why='The backward pass ended at the layer; nothing is left in the parameters.')
 def check_gradient(gradient, net, x, target=3):
     if isinstance(gradient, (list, tuple)):
         return f'that is a {type(gradient).__name__}; the gradient is in it, at [0].'
@@ -146,7 +147,7 @@ def check_gradient(gradient, net, x, target=3):
         return ('the gradient is right, but `.backward()` has left one in the parameters, too. '
                 'Clear them with `net.zero_grad()`, and use `torch.autograd.grad`.')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c058
+# %% ../../nbs/56c_exercises_inside.ipynb #c026
 @code('07_heatmap',
       why='The class has changed and the map has not: the mean activation knows no class.')
 def check_any_class(network, model, x, target=0):
@@ -162,7 +163,7 @@ def check_any_class(network, model, x, target=0):
     if predicted != target:
         return f'it predicts the class at index {predicted}; {target} is asked for.'
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c060
+# %% ../../nbs/56c_exercises_inside.ipynb #c028
 check_loud = choice('07_heatmap', 'd', options={
     'a': 'at the upper left', 'b': 'at the upper right',
     'c': 'at the lower left', 'd': 'at the lower right',
@@ -173,7 +174,7 @@ check_loud = choice('07_heatmap', 'd', options={
 }, why='30, 1 and 1 have a mean of 10.67. One channel with large values decides where the mean '
        'is high; whether it matters for the class does not enter.')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c062
+# %% ../../nbs/56c_exercises_inside.ipynb #c030
 check_moved = number('07_heatmap', 15.5, tolerance=.01, hints={
     16: 'nearly: the pixels are counted from 0, and the middle of 0 to 31 is not 16.',
     0: 'that is where it is pinned. Where does it belong?',
@@ -183,7 +184,7 @@ check_moved = number('07_heatmap', 15.5, tolerance=.01, hints={
     why='The first location covers the pixels 0 to 31, with its middle at 15.5; pinned, it lies '
         'at 0. That is nearly half a location.')
 
-# %% ../../nbs/56c_exercises_inside.ipynb #c064
+# %% ../../nbs/56c_exercises_inside.ipynb #c032
 @code('07_heatmap', why='Left, right, bottom, top: the outer edges of the first and of the last '
       'pixel, whose middles are at 0 and at 199, at 119 and at 0.')
 def check_extent(extent):
