@@ -32,7 +32,7 @@ def folder(path):
     return 'lessons' if number(path) < FIRST_OF_WORKSHOP else 'workshop'
 
 def links(name, up='../'): # a notebook's name, the way to the site's root -> {button: address}
-    "Kaggle and Colab, as `git_url` and `branch` say, and the site's copy; all from the site if nowhere"
+    "Where it can be opened, as `git_url` and `branch` say; if nowhere, what the site itself holds"
     copy = f'{up}notebooks/{name}'
     if is_placeholder(settings()['git_url']):
         return {'Download': copy, 'Download petcam': f'{up}{wheel_name()}'}
@@ -85,7 +85,7 @@ def code_cell(cell):
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
 def link_notebooks(source, path):
-    "Lead links to notebooks and pages to their part of the site, those to other files to the repository"
+    "Lead links to notebooks and pages to where the site has them, to files to the repository"
     def link(found):
         other = path.with_name(found[1])
         return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]

@@ -18,11 +18,11 @@ check_guessing = number(
     '00_start', 100*36/37, tolerance=.06,
     hints={100/37: 'That is how often the guess is right. How often is it wrong?',
            36/37: 'That is the fraction. In per cent it is 100 times as much.',
-           (1/38, 1/36): 'That is the fraction that is right. Asked is how many per cent are wrong.',
+           (1/38, 1/36): 'That is the fraction that is right. How many per cent are wrong?',
            50: 'That would be a guess between two breeds. Here there are 37.',
            100: 'Not quite: now and then a guess is right.'},
     otherwise='Of 37 guesses one is right, on average. What fraction is wrong?',
-    why='36 of 37 guesses are wrong, 97.3 %. The error in your table has to be seen beside that.')
+    why='36 of 37 guesses are wrong, 97.3 %. See the error in your table beside that.')
 
 # %% ../../nbs/56a_exercises_start.ipynb #c007
 check_absent = choice(
@@ -79,7 +79,8 @@ def check_normalise(normalise):
     if is_near(expected): return None
     if is_near(x*std + mean): return 'that undoes it. Subtract the mean, then divide.'
     if is_near(x - mean): return 'the mean is subtracted. Now divide by the deviation.'
-    if is_near(x/std - mean) or is_near(x - mean/std): return 'first subtract, then divide: brackets.'
+    swapped = is_near(x/std - mean) or is_near(x - mean/std)
+    if swapped: return 'first subtract, then divide: brackets.'
     return 'subtract the mean of each colour, then divide by its standard deviation.'
 
 # %% ../../nbs/56a_exercises_start.ipynb #c017
