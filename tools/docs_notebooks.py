@@ -13,12 +13,15 @@ from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 from docs_api import all_modules
+from docs_exercises import checkers, exercise_cell
 from docs_glossary import glossary, link_terms
-from project import FIRST_OF_WORKSHOP, ROOT, makes, notebooks, number, settings
+from project import (
+    FIRST_OF_WORKSHOP, ROOT, is_placeholder, makes, notebooks, number, settings, wheel_name)
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
         ('code-fold', 'true'): 'hide-input'}
+EXPORTS = {'export', 'exporti', 'exports'}
 OPTION = re.compile(r'#\|\s*([\w-]+)\s*:\s*(.*)')   # `#| key: value`
 
 def in_repository(file):
@@ -30,13 +33,16 @@ def folder(path):
     "The part of the site that a notebook goes to"
     return 'lessons' if number(path) < FIRST_OF_WORKSHOP else 'workshop'
 
-def links(name): # name of a notebook -> where it can be opened
-    "The addresses in Kaggle and Colab, made of `git_url` and `branch`, and of the copy in the site"
+def links(name, up='../'): # a notebook's name, the way to the site's root -> {button: address}
+    "Where it can be opened, as `git_url` and `branch` say; if nowhere, what the site itself holds"
+    copy = f'{up}notebooks/{name}'
+    if is_placeholder(settings()['git_url']):
+        return {'Download': copy, 'Download petcam': f'{up}{wheel_name()}'}
     file = in_repository(f"{settings()['nbs_path']}/{name}")
     at = urlsplit(file)
     return {'Open in Kaggle': f'https://kaggle.com/kernels/welcome?src={file}',
             'Open in Colab': f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
-            'Download': f'../notebooks/{name}'}
+            'Download': copy}
 
 def options(source): # -> {key: value}, the source without them
     "Take the directives that nbdev leaves off the top of a cell"
@@ -48,13 +54,9 @@ def options(source): # -> {key: value}, the source without them
 def html_output(html):
     return nbformat.v4.new_output('display_data', {'text/html': html})
 
-def inline_svg(svg, root='../'): # `root`: from the page to the site's front page
-    "A drawing as a part of the page, whose colours it takes; links to notebooks lead to pages"
-    svg = re.sub(r'^.*?(?=<svg)', '', svg, flags=re.S)
-    def link(found):
-        return f'href="{root}{folder(Path(found[1]))}/{found[1].removesuffix(".ipynb")}.html"'
-    svg = re.sub(r'href="([^"/:]+[.]ipynb)"', link, svg)
-    return f'<div class="pc-diagram">{svg}</div>'
+def inline(svg):
+    "A drawing as a part of the page, whose colours it takes"
+    return f'<div class="pc-diagram">{re.sub("^.*?(?=<svg)", "", svg, flags=re.S)}</div>'
 
 def is_still(data): # of sliders or an explorer: an image whose words are no `<Figure ...>`
     image = any(kind.startswith('image/') for kind in data)
@@ -66,7 +68,7 @@ def page_output(output): # -> a list of outputs
     "An output as the page shows it"
     output = json.loads(json.dumps(output))
     data = output.get('data', {})
-    if 'image/svg+xml' in data: return [html_output(inline_svg(''.join(data['image/svg+xml'])))]
+    if 'image/svg+xml' in data: return [html_output(inline(''.join(data['image/svg+xml'])))]
     if 'text/html' in data: # a link to a file of the machine that ran the lesson leads nowhere
         dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
         data['text/html'] = re.sub(dead, r'\1', ''.join(data['text/html']))
@@ -76,6 +78,8 @@ def page_output(output): # -> a list of outputs
 def statements(source):
     "What stands in a cell, without IPython's own lines"
     return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
+
+def is_exported(cell): return not EXPORTS.isdisjoint(cell.directives_)
 
 def is_test(cell, body): # it ends with an assertion, and leaves neither an output nor a name
     asserts = 'assert' in ast.unparse(body[-1:]) and not isinstance(body[-1], ast.Assign)
@@ -91,10 +95,11 @@ def defined(body):
 def fold(cell, source): # None: it stays open
     "The line that a reader sees in place of a cell that can wait"
     body = statements(source)
+    if not body: return None
     imports = all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
     if imports: return 'The imports'
     lines = f'{(n := len(source.splitlines()))} line{"s"*(n > 1)}'
-    if {'export', 'exporti', 'exports'} & set(cell.directives_):
+    if is_exported(cell):
         return ' · '.join(filter(None, [defined(body), f'in the module, {lines}']))
     if is_test(cell, body): return f'A test, {lines}'
     return None
@@ -110,7 +115,7 @@ def code_cell(cell):
     if not source: return None
     folded = fold(cell, source)
     tags = [TAGS[o] for o in found.items() if o in TAGS]
-    if 'export' in cell.directives_: tags.append('export')
+    if is_exported(cell): tags.append('export')
     if folded: tags.append('hide-input')
     columns = re.search(r'\S {3,}\S', said(cell))
     if not columns: tags.append('prose')    # only then may the page break its lines
@@ -121,13 +126,16 @@ def code_cell(cell):
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
 def link_notebooks(source, path):
-    "Lead links to other notebooks to their part of the site, and those to files to the repository"
+    "Lead links to notebooks and pages to where the site has them, to files to the repository"
     def link(found):
         other = path.with_name(found[1])
         return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]
     source = re.sub(r'\]\((\d\w*\.ipynb)', link, source)
     file = r'\]\(\.\./(?!lessons/|workshop/)([^)\s]+)'
-    return re.sub(file, lambda found: f']({in_repository(found[1])}', source)
+    def other_file(found): # a page of docs/ is a page of the site
+        page = re.fullmatch(r'docs/(\w+\.md)', found[1])
+        return f'](../{page[1]}' if page else f']({in_repository(found[1])}'
+    return re.sub(file, other_file, source)
 
 def text_cell(cell, terms, path):
     "A text of the page: terms lead to the glossary, a formula that stands alone is a paragraph"
@@ -135,6 +143,11 @@ def text_cell(cell, terms, path):
     if '```' not in source: source = link_terms(source, terms)
     source = re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S)
     return nbformat.v4.new_markdown_cell(source.strip())
+
+def buttons(to): # {text: address} -> HTML
+    "Links that look like buttons; what is a download is saved and not opened"
+    saved = {text: ' download' if text.startswith('Download') else '' for text in to}
+    return ''.join(f'<a href="{url}"{saved[text]}>{text}</a>' for text, url in to.items())
 
 def bar(path, toy): # what stands below the title
     "What the outputs show, and where the notebook can be had"
@@ -144,19 +157,16 @@ def bar(path, toy): # what stands below the title
         listed = [name for name in makes(path) if name in all_modules()]   # with a page of its own
         reference = {f'petcam.{name}': f'../api/{name}.html' for name in listed}
         to = reference | {'Download': to['Download']}
-    buttons = ''
-    for text, url in to.items():
-        download = ' download' if text == 'Download' else ''
-        buttons += f'<a href="{url}"{download}>{text}</a>'
-    return f'<p class="pc-bar">{shown}{buttons}</p>'
+    return f'<p class="pc-bar">{shown}{buttons(to)}</p>'
 
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"
     work = NBProcessor(nb=read_nb(path), procs=PROCS, process=True)
     terms = {t: o for t, o in glossary(ROOT/'docs'/'glossary.md').items() if o[1] != path.stem}
-    cells = []
+    cells, asked = [], checkers(read_nb(path).cells) if folder(path) == 'lessons' else {}
     for c in work.nb.cells:
         made = code_cell(c) if c.cell_type == 'code' else text_cell(c, terms, path)
+        if made and c.cell_type == 'code': made = exercise_cell(c, made, asked)
         if made: cells.append(made)
     toy = any('toy' in str(c.get('outputs')) for c in cells)
     shown = re.match('0?([^_]+)', path.name)[1]       # 00a_data -> 0, 08b_methods -> 8b
