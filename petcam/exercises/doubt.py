@@ -188,5 +188,5 @@ check_protocol = choice('10d_perturbation', 'c', options={
     'b': 'Neither can ever be called better, by any protocol.',
     'c': 'Choose the protocol first, by the question; then it says one, with an interval.'},
     hints={'a': 'the six are no independent votes: all ask the same network about the same images.',
-           'b': 'an interval without 0 says something, about the question that this protocol asks.'},
+           'b': 'an interval without 0 says something, about the question of this protocol.'},
     why='Who chooses after seeing the figure can have nearly any winner.')
