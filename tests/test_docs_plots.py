@@ -1,4 +1,7 @@
 """The plots of the page of results: their numbers are the table's, and lie where the axis says."""
+import ast
+import json
+import re
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -89,3 +92,38 @@ def test_the_page_of_results_names_columns_that_it_has():
         _, _, width, height = map(float, svg.get('viewBox').split())
         for o in svg.iter('circle'):
             assert 0 < float(o.get('cx')) < width and 0 < float(o.get('cy')) < height
+
+# --- what the words say stands in the tables
+
+RESULTS = (ROOT/'docs'/'results.md').read_text(encoding='utf-8')
+TABLES = [read_table(o.splitlines()) for o in re.findall(r'(?:^\|.*\n)+', RESULTS, re.M)]
+
+def of(column, method, i=0): # a cell of the i-th table that has the column
+    head, rows = [(head, rows) for head, rows in TABLES if column in head][i]
+    return read_cell(next(row for row in rows if row[0] == method)[head.index(column)])
+
+def test_a_finer_layer_helps_layercam_on_toy_pets_and_not_on_photographs():
+    toys = [of('grids: energy (125)', 'LayerCAM', i)[0] for i in (0, 1)]     # last layer, middle layer
+    photographs = [of('grids: energy (62)', 'LayerCAM', i) for i in (0, 1)]
+    assert toys[1] > toys[0] and photographs[1][2] < photographs[0][1]       # the intervals are apart
+    said = (f'({toys[1]} % beside {toys[0]} %); on photographs less '
+            f'({photographs[1][0]} % beside {photographs[0][0]} %)')
+    assert said in RESULTS
+    lesson = (ROOT/'nbs'/'10_localise.ipynb').read_text(encoding='utf-8')
+    assert (f'(from {toys[0]:.0f} to {toys[1]:.0f} %), falls from '
+            f'{photographs[0][0] + .01:.0f} to {photographs[1][0]:.0f} %') in lesson
+
+def test_the_lesson_has_the_photographs_numbers_from_the_page():
+    nb = json.loads((ROOT/'nbs'/'10_localise.ipynb').read_text(encoding='utf-8'))
+    cell = next(s for c in nb['cells'] if (s := ''.join(c['source'])).startswith('photos = {'))
+    photos = ast.literal_eval(cell.removeprefix('photos = '))
+    names = {'centre prior': 'centred Gaussian'}
+    for name in 'Grad-CAM', 'HiResCAM', 'LayerCAM', 'mean activation', 'centre prior':
+        columns = 'pointing (600)', 'grids: energy (62)'
+        assert photos[name] == tuple(of(o, names.get(name, name)) for o in columns), name
+
+def test_the_larger_images_helped_one_seed_of_three():
+    _, rows = next(o for o in TABLES if o[0][0] == 'seed')
+    gains = [read_cell(row[2])[0] - read_cell(row[3])[0] for row in rows]
+    assert sorted(gains) == pytest.approx([-.5, -.5, 1.6])
+    assert 'helped one of the three seeds: the other two made half a point more' in RESULTS
