@@ -10,11 +10,10 @@ MARK = re.compile(r'<!-- plot \|(.+?)-->\n+((?:\|.*\n)+)')
 CELL = re.compile(r'([+-]?[\d.]+)(?: ± ([\d.]+)| \[(-?[\d.]+), (-?[\d.]+)\])?')
 BASELINES = re.compile('centred Gaussian|random map|random weights')
 CHANCE, LESS_IS_BETTER, UNRANKED = 'chance', ('deletion',), ('Spearman', 'SSIM')
-WIDTH, LEFT, RIGHT, ROW, TOP, BOTTOM = 380, 190, 12, 22, 30, 24     # of a plot, in pixels
-INK, SOFT, BLUE = ('currentColor', 'var(--pst-color-text-muted, #6b7580)',
-                   'var(--pst-color-link, #2563b0)')
+WIDTH, RIGHT, ROW, TOP, BOTTOM, LETTER = 380, 12, 22, 30, 24, 7.3     # of a plot, in pixels
+INK, SOFT = 'currentColor', 'var(--pst-color-text-muted, #6b7580)'      # of letters
+BLUE, GREY = 'var(--pst-color-link, #2563b0)', '#8a929b'                # of dots
 FOLDED = '<details class="pc-table"><summary>The numbers</summary>\n\n{}\n</details>\n'
-KEY = 'Dots are means, lines 95 % intervals; baselines are grey, the best is bold.'
 
 def read_table(lines):
     "A Markdown table as its head and its rows"
@@ -46,18 +45,19 @@ def draw(title, rows):
     ends = [o for row in (*rows.values(), *([chance] if chance else [])) for o in row]
     pad = .04*(max(ends) - min(ends)) or 1
     low, high = min(ends) - pad, max(ends) + pad
+    left = 20 + LETTER*max(map(len, rows))
     height = TOP + ROW*len(rows) + BOTTOM
     svg = ET.Element('svg', dict(viewBox=f'0 0 {WIDTH} {height}', width=str(WIDTH), role='img',
                                  style='max-width: 100%; height: auto; font: 13px sans-serif'))
     def add(tag, text=None, **how):
         made = ET.SubElement(svg, tag, {k.replace('_', '-'): str(v) for k, v in how.items()})
         made.text = text
-    def x(value): return round(LEFT + (value - low)/(high - low)*(WIDTH - LEFT - RIGHT), 1)
+    def x(value): return round(left + (value - low)/(high - low)*(WIDTH - left - RIGHT), 1)
     winners = [name for name, row in rows.items() if row[0] == best]
     add('title', title + (f'; best: {", ".join(winners)}' if winners else ''))
-    add('text', title, x=LEFT, y=16, fill=INK, font_weight='bold')
+    add('text', title, x=left, y=16, fill=INK, font_weight='bold')
     floor = TOP + ROW*len(rows)
-    add('line', x1=LEFT, x2=WIDTH - RIGHT, y1=floor, y2=floor, stroke=SOFT)
+    add('line', x1=left, x2=WIDTH - RIGHT, y1=floor, y2=floor, stroke=SOFT)
     for tick in ticks(low, high):
         add('line', x1=x(tick), x2=x(tick), y1=floor, y2=floor + 4, stroke=SOFT)
         add('text', f'{tick:.3g}', x=x(tick), y=floor + 18, fill=SOFT, text_anchor='middle')
@@ -66,10 +66,9 @@ def draw(title, rows):
             stroke_dasharray='4 3')
     for i, (name, (mean, *interval)) in enumerate(rows.items()):
         y = TOP + ROW*(i + .5)
-        colour, weight = SOFT if BASELINES.search(name) else BLUE, 'normal'
-        if name in winners: weight = 'bold'
-        add('text', name, x=LEFT - 10, y=y + 4.5, text_anchor='end', font_weight=weight,
-            fill=SOFT if colour == SOFT else INK)
+        colour, ink = (GREY, SOFT) if BASELINES.search(name) else (BLUE, INK)
+        weight = 'bold' if name in winners else 'normal'
+        add('text', name, x=left - 10, y=y + 4.5, text_anchor='end', font_weight=weight, fill=ink)
         start, end = map(x, interval)
         add('line', x1=start, x2=end, y1=y, y2=y, stroke=colour, stroke_width=2)
         add('circle', cx=x(mean), cy=y, r=6 if name in winners else 4.5, fill=colour)
@@ -92,5 +91,5 @@ def with_plots(page):
         columns = [o.strip() for o in found[1].split('|')]
         head, rows = read_table(found[2].splitlines())
         folded = FOLDED.format(found[2])
-        return f'{plots(columns, head, rows)}\n\n{KEY}\n\n{folded}'
+        return f'{plots(columns, head, rows)}\n\n{folded}'
     return MARK.sub(replace, page)
