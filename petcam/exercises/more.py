@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 from petcam.cli import _read
-from petcam.exercises.core import choice, code, number
+from petcam.exercises.core import UNANSWERED, choice, code, number
 from petcam.files.images import list_images
 from petcam.files.pets import LABEL, labelled
 
@@ -35,12 +35,14 @@ def _two_images(seed=0): # one animal on two backgrounds that differ in one colo
     two[..., seed % 3] += np.uint8(40)*~pet
     return one, two, pet
 
-@code('11_toypets', why='Where the background does not show through, all three colours are the same.')
+@code('11_toypets', why='On the pet all three colours are the same.')
 def check_mask(mask_of):
     for seed in range(3):
         one, two, pet = _two_images(seed)
-        mask = np.asarray(mask_of(one, two))
-        if mask.shape == one.shape: return 'that is one for each colour; one a pixel is asked for.'
+        mask = mask_of(one, two)
+        if mask is None: return UNANSWERED
+        mask = np.asarray(mask)
+        if mask.shape == one.shape: return 'that is one a colour; one a pixel is asked for.'
         if mask.shape != pet.shape:
             return f'a mask {pet.shape} is asked for, one value a pixel, got {mask.shape}.'
         if np.array_equal(mask.astype(bool), ~pet):
@@ -115,8 +117,10 @@ def _fraction_wrong(counts): # (c,c) -> (c,)
 
 @code('12_mistakes', why='Rows are true classes: each row is divided by its sum.')
 def check_hardest(hardest):
-    given, said = [hardest(counts.clone()) for counts in _COUNTS], 'one class index is asked for'
-    if any(torch.as_tensor(o).numel() != 1 for o in given): return f'{said}, got {given[0]}.'
+    given = [hardest(counts.clone()) for counts in _COUNTS]
+    if given[0] is None: return UNANSWERED
+    if any(torch.as_tensor(o).numel() != 1 for o in given):
+        return f'one class index is asked for, got {given[0]}.'
     given = [int(o) for o in given]
     if given == [int(_fraction_wrong(o).argmax()) for o in _COUNTS]: return None
     if given == [int((o.sum(1) - o.diag()).argmax()) for o in _COUNTS]:
