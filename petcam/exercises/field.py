@@ -44,10 +44,10 @@ def check_large(layers):
     shrink = torch.tensor([stride for _, stride in layers]).prod().item()
     if shrink > 32: return f'the strides multiply to {shrink}; 7 x 7 locations need 32.'
     size = field_sizes(layers)[-1]
-    if size < 100: return f'the last location sees {size} pixels. A stride helps all layers after it.'
+    if size < 100: return f'the last one sees {size} pixels. A stride helps all layers after it.'
 
 # %% ../../nbs/56g_exercises_field.ipynb #c030
-@code('06b_field', why='One average over all locations is enough: each now depends on every pixel.')
+@code('06b_field', why='One average is enough: each location now depends on every pixel.')
 def check_everything(layer):
     if list(getattr(layer, 'parameters', list)()): return 'it has weights; none are needed.'
     a = torch.rand(1, 2, 9, 11, generator=torch.Generator().manual_seed(0))
