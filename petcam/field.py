@@ -36,7 +36,9 @@ def receptive_field(
 )->Tensor: # (H,W)
     "How strongly each pixel moves one spatial location: the size of the gradient"
     check_batch(x, model)
-    if len(x) != 1: raise ValueError(f'x holds {len(x)} images; expected one')
+    if not isinstance(x, Tensor) or x.dim() != 4 or len(x) != 1:
+        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f'x is {got}; expected a tensor of one image, (1,c,h,w)')
     x = x.detach().clone().requires_grad_()
     with eval_mode(model), hook_output(find_layer(model, layer), detach=False) as hook:
         model(x)
