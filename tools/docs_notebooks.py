@@ -117,7 +117,7 @@ def code_cell(cell):
     tags = [TAGS[o] for o in found.items() if o in TAGS]
     if is_exported(cell): tags.append('export')
     if folded: tags.append('hide-input')
-    columns = re.search(r'\S {3,}\S', said(cell))
+    columns = re.search(r'\S {3,}\S|^ +\S', said(cell), flags=re.M)
     if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
     if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
