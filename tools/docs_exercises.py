@@ -1,4 +1,4 @@
-"""A lesson's exercises: where they stand, what solves them, and the forms that check them on the site."""
+"""A lesson's exercises: where they stand, what solves them, and their forms on the site."""
 import ast
 import importlib
 import json

@@ -14,7 +14,8 @@ from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, s
 from docs_api import all_modules
 from docs_exercises import checkers, exercise_cell
 from docs_glossary import glossary, link_terms
-from project import FIRST_OF_WORKSHOP, ROOT, makes, notebooks, number, settings
+from project import (
+    FIRST_OF_WORKSHOP, ROOT, is_placeholder, makes, notebooks, number, settings, wheel_name)
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
@@ -30,13 +31,16 @@ def folder(path):
     "The part of the site that a notebook goes to"
     return 'lessons' if number(path) < FIRST_OF_WORKSHOP else 'workshop'
 
-def links(name): # name of a notebook -> where it can be opened
-    "The addresses in Kaggle and Colab, made of `git_url` and `branch`, and of the copy in the site"
+def links(name, up='../'): # a notebook's name, the way to the site's root -> {button: address}
+    "Where it can be opened, as `git_url` and `branch` say; if nowhere, what the site itself holds"
+    copy = f'{up}notebooks/{name}'
+    if is_placeholder(settings()['git_url']):
+        return {'Download': copy, 'Download petcam': f'{up}{wheel_name()}'}
     file = in_repository(f"{settings()['nbs_path']}/{name}")
     at = urlsplit(file)
     return {'Open in Kaggle': f'https://kaggle.com/kernels/welcome?src={file}',
             'Open in Colab': f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
-            'Download': f'../notebooks/{name}'}
+            'Download': copy}
 
 def options(source): # -> {key: value}, the source without them
     "Take the directives that nbdev leaves off the top of a cell"
@@ -57,7 +61,7 @@ def no_dead_links(output): # a link to a file of the machine that ran the lesson
 def only_imports(source):
     "Does a cell do nothing but import?"
     body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
-    return all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+    return bool(body) and all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
 
 def said(cell):
     "The text that came out of a cell"
@@ -81,13 +85,16 @@ def code_cell(cell):
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
 def link_notebooks(source, path):
-    "Lead links to other notebooks to their part of the site, and those to files to the repository"
+    "Lead links to notebooks and pages to where the site has them, to files to the repository"
     def link(found):
         other = path.with_name(found[1])
         return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]
     source = re.sub(r'\]\((\d\w*\.ipynb)', link, source)
     file = r'\]\(\.\./(?!lessons/|workshop/)([^)\s]+)'
-    return re.sub(file, lambda found: f']({in_repository(found[1])}', source)
+    def other_file(found): # a page of docs/ is a page of the site
+        page = re.fullmatch(r'docs/(\w+\.md)', found[1])
+        return f'](../{page[1]}' if page else f']({in_repository(found[1])}'
+    return re.sub(file, other_file, source)
 
 def text_cell(cell, terms, path):
     "A text of the page: terms lead to the glossary, a formula that stands alone is a paragraph"
@@ -95,6 +102,11 @@ def text_cell(cell, terms, path):
     if '```' not in source: source = link_terms(source, terms)
     source = re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S)
     return nbformat.v4.new_markdown_cell(source.strip())
+
+def buttons(to): # {text: address} -> HTML
+    "Links that look like buttons; what is a download is saved and not opened"
+    saved = {text: ' download' if text.startswith('Download') else '' for text in to}
+    return ''.join(f'<a href="{url}"{saved[text]}>{text}</a>' for text, url in to.items())
 
 def bar(path, toy): # what stands below the title
     "What the outputs show, and where the notebook can be had"
@@ -104,11 +116,7 @@ def bar(path, toy): # what stands below the title
         listed = [name for name in makes(path) if name in all_modules()]   # with a page of its own
         reference = {f'petcam.{name}': f'../api/{name}.html' for name in listed}
         to = reference | {'Download': to['Download']}
-    buttons = ''
-    for text, url in to.items():
-        download = ' download' if text == 'Download' else ''
-        buttons += f'<a href="{url}"{download}>{text}</a>'
-    return f'<p class="pc-bar">{shown}{buttons}</p>'
+    return f'<p class="pc-bar">{shown}{buttons(to)}</p>'
 
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"

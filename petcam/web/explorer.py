@@ -57,7 +57,8 @@ def _contents(store, layers, methods, opening, alpha, side): # what the page nee
         layers=[[_packed(store, i, layer, method) for method in methods] for layer in layers],
     ) for i, title in enumerate(store.titles)]
     return dict(
-        class_names=store.class_names, layers=layers, methods=methods, alpha=alpha,
+        class_names=store.class_names, methods=methods, alpha=alpha,
+        layers=layers, depths=[store.depths[o] for o in layers],
         opening=layers.index(opening), activation=store.activation,
         tables={name: _table(name) for name in ('magma', 'RdBu_r')},
         images=images,
@@ -70,7 +71,7 @@ def _for_script(data): # JSON that cannot end the script in which it stands
 def explorer_fragment(
     learn, # a learner, or any `nn.Module`
     images, # as for `CamExplorer`
-    alpha:float=.6, # how much the map covers at first
+    alpha:float=.8, # the opacity where the map is strongest, at first
     side:int=256, # images are stored at most this wide and high
     uid:str=None, # the `id` in the page; None: a new one
     methods=('Grad-CAM', 'HiResCAM', 'LayerCAM', 'mean activation'), # names among `methods.METHODS`
@@ -86,9 +87,10 @@ def explorer_fragment(
     predicted = int(store.logits(0).argmax())
     opening = store.opening(0, predicted, layers)
     shown = opening, predicted, methods[0]
-    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 192)
+    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 256)
     box = store.box(0, most)
-    still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box), quality=80)
+    still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box, labels=True),
+                        quality=80)
     said = verdict(store.logits(0), predicted, store.class_names, store.activation)
     words = f'{said}. {where_in_words(map, box, note)}'
     return render('explorer.html',
