@@ -23,8 +23,10 @@ def front(): # the cat on the left, as the cats are on the left of the slider
 def doors():
     "What stands above the front page's explorer: where to begin, and how to get it"
     first = lessons()[0]
-    to = {'Start here': f'lessons/{first.stem}.html', 'Install': '#install'}
-    return f'<p class="pc-bar">{buttons(to | links(first.name, up=""))}</p>'
+    to = {'<b>Start here</b>': f'lessons/{first.stem}.html', 'Install': '#install'}
+    had = links(first.name, up='')
+    to['Download the first lesson'] = had.pop('Download')
+    return f'<p class="pc-bar">{buttons(to | had)}</p>'
 
 def install_line():
     "What one types to have petcam"
