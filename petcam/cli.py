@@ -251,7 +251,7 @@ def _batch(prepare, files): # image file -> mask file or None; -> (b,3,h,w), (b,
     return torch.cat(xs), None if None in masks else torch.stack(masks)
 
 def _check(images, target, layer, method, model, weights, classes, mean, std, size, activation,
-           masks, n, out, seed, force):
+           masks, n, rubric, out, seed, force):
     "Ask of the maps of a model what can be asked, on a few images"
     from petcam.checks import check
     from petcam.engine.preparation import class_names_of, preparation_for
@@ -272,7 +272,15 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
     _say(f"{len(x)} {images}, layer {report.layer}")
     for line in str(report).splitlines():
         _say(line)
-    _say(f"wrote {report.save(path)}")
+    if rubric: _print_rubric(report.rubric)
+    _say(f"wrote {report.save(path, rubric)}")
+
+def _print_rubric(criteria):
+    met = [o.met for o in criteria]
+    print(f"\nrubric of the last project: {met.count(True)} of {len(met) - met.count(None)} "
+          f"criteria met; {met.count(None)} more are for you to judge")
+    for criterion in criteria:
+        _say(str(criterion))
 
 # %% ../nbs/55_cli.ipynb #c044
 def _parts(model, n, layers, out, seed, workers, force):
@@ -480,6 +488,8 @@ def _check_options(add):
     add('--masks', metavar='DIR', help='a folder with a mask of the same name for each image')
     add('--n', type=_whole(1, 1024), default=32, metavar='N',
         help='at most so many images, at random (default: %(default)s)')
+    add('--rubric', action='store_true',
+        help="fill in the rubric of the course's last project, too")
     add('--out', default='build', metavar='DIR',
         help='where check.html goes (default: %(default)s)')
     add('--seed', **_SEED)

@@ -12,6 +12,7 @@ from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 from docs_api import all_modules
+from docs_exercises import checkers, exercise_cell
 from docs_glossary import glossary, link_terms
 from project import FIRST_OF_WORKSHOP, ROOT, makes, notebooks, number, settings
 
@@ -113,9 +114,10 @@ def convert(path):
     "The notebook at `path` as one that Sphinx can read"
     work = NBProcessor(nb=read_nb(path), procs=PROCS, process=True)
     terms = {t: o for t, o in glossary(ROOT/'docs'/'glossary.md').items() if o[1] != path.stem}
-    cells = []
+    cells, asked = [], checkers(read_nb(path).cells) if folder(path) == 'lessons' else {}
     for c in work.nb.cells:
         made = code_cell(c) if c.cell_type == 'code' else text_cell(c, terms, path)
+        if made and c.cell_type == 'code': made = exercise_cell(c, made, asked)
         if made: cells.append(made)
     toy = any('toy' in str(c.get('outputs')) for c in cells)
     shown = re.match('0?([^_]+)', path.name)[1]       # 00a_data -> 0, 08b_methods -> 8b
