@@ -14,7 +14,7 @@ def glossary(path): # -> {term: (what it means, the notebook that explains it)}
     return {term: (plain(means), notebook) for term, means, notebook in found if term not in OFTEN}
 
 NOT_PROSE = re.compile('|'.join([
-    r'(<summary>[\s\S]*?</summary>',            # questions: a link there would be a button in a button
+    r'(<summary>[\s\S]*?</summary>',            # questions, which a click opens
     r'`[^`]*`',                                 # code
     r'\$\$[^$]*\$\$', r'\$[^$]*\$',             # mathematics
     r'\[[^\]]*\]\([^)]*\)', r'<[^>]*>',         # links, tags

@@ -6,7 +6,6 @@ import ast
 import json
 import re
 import shutil
-from pathlib import Path
 from urllib.parse import urlsplit
 import nbformat
 from execnb.nbio import read_nb
