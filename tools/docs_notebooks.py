@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 import nbformat
 from execnb.nbio import read_nb
@@ -55,7 +56,9 @@ def html_output(html):
 
 def inline(svg):
     "A drawing as a part of the page, whose colours it takes"
-    return f'<div class="pc-diagram">{re.sub("^.*?(?=<svg)", "", svg, flags=re.S)}</div>'
+    def link(found): return f'href="../{folder(Path(found[1]))}/{found[1]}.html"'
+    svg = re.sub(r'href="(\d\w*)\.html"', link, re.sub('^.*?(?=<svg)', '', svg, flags=re.S))
+    return f'<div class="pc-diagram">{svg}</div>'
 
 def is_still(data): # of sliders or an explorer: an image whose words are no `<Figure ...>`
     image = any(kind.startswith('image/') for kind in data)
