@@ -142,6 +142,7 @@ def two_hours():
     return [LESSONS[0], *(ROOT/'nbs'/name for name in re.findall(r'\]\((\d\w*\.ipynb)\) \| \d+ \|', text))]
 
 @pytest.mark.skipif('PETCAM_KAGGLE' not in os.environ, reason='takes minutes: make kaggle-test')
+@pytest.mark.timeout(3600)
 def test_the_two_hours_with_a_clock(machine, made):
     "As a visitor has it: the wheel attached and nothing else, so the pets are drawn and the network is trained here"
     attach(machine, made/'petcam-wheel', 'petcam-wheel', 'new')
@@ -158,5 +159,6 @@ def test_the_two_hours_with_a_clock(machine, made):
 def test_a_short_lesson_without_the_internet(machine, made, mount, lesson): run_lessons(machine, made, mount, [ROOT/'nbs'/f'{lesson}.ipynb'])
 
 @pytest.mark.skipif('PETCAM_KAGGLE' not in os.environ, reason='takes minutes: make kaggle-test')
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('mount', MOUNTS)
 def test_all_lessons_without_the_internet(machine, made, mount): run_lessons(machine, made, mount, LESSONS)
