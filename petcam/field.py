@@ -14,7 +14,7 @@ from .engine.layers import find_layer
 from .engine.modes import eval_mode
 from .hooks import hook_output
 
-# %% ../nbs/06b_field.ipynb #c068
+# %% ../nbs/06b_field.ipynb #c069
 def field_sizes(
     layers:Iterable[tuple[int,int]], # kernel and stride of each, in order
 )->list[int]: # pixels
@@ -26,7 +26,7 @@ def field_sizes(
         sizes.append(size)
     return sizes
 
-# %% ../nbs/06b_field.ipynb #c080
+# %% ../nbs/06b_field.ipynb #c081
 def receptive_field(
     model:nn.Module,
     layer, # a module, or its dotted name; it outputs (1,c,h,w)
@@ -35,29 +35,33 @@ def receptive_field(
     column:int=None,
 )->Tensor: # (H,W)
     "How strongly each pixel moves one spatial location: the size of the gradient"
-    check_batch(x, model)
-    if not isinstance(x, Tensor) or x.dim() != 4 or len(x) != 1:
-        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f'x is {got}; expected a tensor of one image, (1,c,h,w)')
+    _check_one_image(x, model)
     x = x.detach().clone().requires_grad_()
     with eval_mode(model), hook_output(find_layer(model, layer), detach=False) as hook:
         model(x)
-    maps = hook.stored
+    row, column = _location(hook.stored, layer, row, column)
+    (gradient,) = torch.autograd.grad(hook.stored[0, :, row, column].sum(), x)
+    return gradient[0].abs().sum(0).cpu()
+
+# %% ../nbs/06b_field.ipynb #c082
+def _check_one_image(x, model):
+    check_batch(x, model)
+    if isinstance(x, Tensor) and x.dim() == 4 and len(x) == 1: return
+    got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+    raise ValueError(f'x is {got}; expected a tensor of one image, (1,c,h,w)')
+
+def _location(maps, layer, row, column):
     if maps is None or maps.dim() != 4:
         got = 'nothing' if maps is None else f'the shape {tuple(maps.shape)}'
         raise ValueError(f'layer {layer!r} outputs {got}; expected (1,c,h,w)')
-    row, column = (_location(at, n, name) for at, n, name in
-                   zip((row, column), maps.shape[2:], ('row', 'column')))
-    (gradient,) = torch.autograd.grad(maps[0, :, row, column].sum(), x)
-    return gradient[0].abs().sum(0).cpu()
+    h, w = maps.shape[2:]
+    row, column = h//2 if row is None else row, w//2 if column is None else column
+    for at, n, name in (row, h, 'row'), (column, w, 'column'):
+        if at not in range(n):
+            raise ValueError(f'{name} is {at}; expected 0 to {n - 1}')
+    return row, column
 
-# %% ../nbs/06b_field.ipynb #c081
-def _location(at, n, name):
-    if at is None: return n//2
-    if 0 <= at < n: return at
-    raise ValueError(f'{name} is {at}; expected 0 to {n - 1}')
-
-# %% ../nbs/06b_field.ipynb #c083
+# %% ../nbs/06b_field.ipynb #c084
 def field_box(
     strength:Tensor, # (H,W), from `receptive_field`
     fraction:float=1., # of the strength of rows and of columns, the middle ones
@@ -67,10 +71,9 @@ def field_box(
         raise ValueError(f'fraction is {fraction}; expected above 0 and at most 1')
     if not strength.any(): raise ValueError('no pixel matters: the gradient is 0')
     ends = [_middle(strength.double().sum(axis), fraction) for axis in (1, 0)]
-    (top, bottom), (left, right) = ends
-    return top, left, bottom, right
+    return *(end[0] for end in ends), *(end[1] for end in ends)
 
-# %% ../nbs/06b_field.ipynb #c084
+# %% ../nbs/06b_field.ipynb #c085
 def _middle(weights, fraction): # the first that counts, and the first after the last
     tail = (1 - fraction)/2*weights.sum()
     inside = (weights.cumsum(0) > tail) & (weights.flip(0).cumsum(0).flip(0) > tail)

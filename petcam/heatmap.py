@@ -138,21 +138,21 @@ def show_heatmap(
     signed:bool=None, limit:float=None, # as in `overlay`
     axs=None, # axes to draw on: three, or one for the overlay alone
     colorbar:bool=False,
-    contours:bool=False, # lines at a quarter, half and three quarters of the colours
+    contours:bool=False, # lines halfway to the strongest colour
 ): # the axes: an array of three, or one
     "The lesson's three panels: the image, the map, and one over the other"
     p, m = _pixels(image), _grid(map)
     signed, colours, low, high = _colours(m, signed, cmap, limit)
     if axs is None:
         n, width = (1, 3) if overlay_only else (3, 7.8)
-        size = width, width/n*p.shape[0]/p.shape[1] + .6
+        size = width, min(width/n*p.shape[0]/p.shape[1], 9) + .6
         axs = plt.subplots(1, n, figsize=size, layout='constrained')[1]
     panels = np.atleast_1d(axs)
     box = (0, p.shape[1], p.shape[0], 0) # the same for all
     panels[-1].imshow(overlay(p, m, alpha, cmap, signed, limit), extent=box)
     up = upsample(m, p.shape[:2])
     if contours:
-        levels = np.linspace(low, high, 9 if signed else 5)[1:-1]
+        levels = np.linspace(low, high, 5 if signed else 3)[1:-1]
         _contours(panels[-1], up, levels[levels != 0])
     if len(panels) == 3:
         panels[0].imshow(p, extent=box)

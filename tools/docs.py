@@ -5,6 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from docs_api import write_all
 from docs_notebooks import buttons, convert_all, links
+from docs_plots import with_plots
 from kaggle import wheel
 from project import ROOT, is_placeholder, lessons, notebooks, settings, wheel_name
 
@@ -37,7 +38,9 @@ def assemble(to):
     from petcam.web.diagrams import course_map
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
-    for page in sorted((ROOT/'docs').glob('*.md')): shutil.copy(page, to)
+    for page in sorted((ROOT/'docs').glob('*.md')):
+        text = with_plots(page.read_text(encoding='utf-8'))
+        (to/page.name).write_text(text, encoding='utf-8')
     convert_all(to)
     write_all(to/'api')
     (to/'doors.html').write_text(doors(), encoding='utf-8')

@@ -20,6 +20,7 @@ from project import (
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
         ('code-fold', 'true'): 'hide-input'}
+EXPORTS = {'export', 'exporti', 'exports'}
 OPTION = re.compile(r'#\|\s*([\w-]+)\s*:\s*(.*)')   # `#| key: value`
 
 def in_repository(file):
@@ -49,19 +50,58 @@ def options(source): # -> {key: value}, the source without them
         if line := OPTION.fullmatch(lines.pop(0).strip()): found[line[1]] = line[2].strip()
     return found, '\n'.join(lines).strip('\n')
 
-def no_dead_links(output): # a link to a file of the machine that ran the lesson leads nowhere
-    if 'text/html' in output.get('data', {}):
-        text = ''.join(output['data']['text/html'])
-        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
-        output['data']['text/html'] = re.sub(dead, r'\1', text)
-    if svg := output.get('data', {}).pop('image/svg+xml', None):
-        output['data']['text/html'] = svg       # what stands in the page follows its theme
-    return nbformat.from_dict(output)
+def html_output(html):
+    return nbformat.v4.new_output('display_data', {'text/html': html})
 
-def only_imports(source):
-    "Does a cell do nothing but import?"
-    body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
-    return bool(body) and all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+def inline(svg):
+    "A drawing as a part of the page, whose colours it takes"
+    return f'<div class="pc-diagram">{re.sub("^.*?(?=<svg)", "", svg, flags=re.S)}</div>'
+
+def is_still(data): # of sliders or an explorer: an image whose words are no `<Figure ...>`
+    image = any(kind.startswith('image/') for kind in data)
+    return image and not ''.join(data.get('text/plain', '<')).startswith('<')
+
+STILL = '<p class="pc-still">A slider: run the lesson to move it.</p>'
+
+def page_output(output): # -> a list of outputs
+    "An output as the page shows it"
+    output = json.loads(json.dumps(output))
+    data = output.get('data', {})
+    if 'image/svg+xml' in data: return [html_output(inline(''.join(data['image/svg+xml'])))]
+    if 'text/html' in data: # a link to a file of the machine that ran the lesson leads nowhere
+        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
+        data['text/html'] = re.sub(dead, r'\1', ''.join(data['text/html']))
+    after = [html_output(STILL)] if is_still(data) else []
+    return [nbformat.from_dict(output), *after]
+
+def statements(source):
+    "What stands in a cell, without IPython's own lines"
+    return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
+
+def is_exported(cell): return not EXPORTS.isdisjoint(cell.directives_)
+
+def is_test(cell, body): # it ends with an assertion, and leaves neither an output nor a name
+    asserts = 'assert' in ast.unparse(body[-1:]) and not isinstance(body[-1], ast.Assign)
+    defines = any(isinstance(o, (ast.FunctionDef, ast.ClassDef)) for o in body)
+    return asserts and not defines and not cell.get('outputs')
+
+def defined(body):
+    "The public names that the statements define, for a line"
+    names = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
+    names = [name for name in names if not name.startswith('_')]
+    return ', '.join(names[:3]) + ', ...'*(len(names) > 3)
+
+def fold(cell, source): # None: it stays open
+    "The line that a reader sees in place of a cell that can wait"
+    body = statements(source)
+    if not body: return None
+    imports = all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+    if imports: return 'The imports'
+    lines = f'{(n := len(source.splitlines()))} line{"s"*(n > 1)}'
+    if is_exported(cell):
+        return ' · '.join(filter(None, [defined(body), f'in the module, {lines}']))
+    if is_test(cell, body): return f'A test, {lines}'
+    return None
 
 def said(cell):
     "The text that came out of a cell"
@@ -72,15 +112,15 @@ def code_cell(cell):
     "A code cell of the page; None if nothing is left of it"
     found, source = options(cell.source)
     if not source: return None
-    folded = only_imports(source)
+    folded = fold(cell, source)
     tags = [TAGS[o] for o in found.items() if o in TAGS]
-    if 'export' in cell.directives_: tags.append('export')
+    if is_exported(cell): tags.append('export')
     if folded: tags.append('hide-input')
-    columns = re.search(r'\S {3,}\S', said(cell))
+    columns = re.search(r'\S {3,}\S|^ +\S', said(cell), flags=re.M)
     if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
-    if folded: render |= dict(code_prompt_show='The imports', code_prompt_hide='The imports')
-    outputs = [no_dead_links(json.loads(json.dumps(o))) for o in cell.get('outputs', [])]
+    if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
+    outputs = [shown for o in cell.get('outputs', []) for shown in page_output(o)]
     metadata = {'tags': tags} | ({'mystnb': render} if render else {})
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
