@@ -51,7 +51,7 @@ def no_dead_links(output): # a link to a file of the machine that ran the lesson
         dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
         output['data']['text/html'] = re.sub(dead, r'\1', text)
     if svg := output.get('data', {}).pop('image/svg+xml', None):
-        output['data']['text/html'] = svg       # a diagram that stands in the page follows its theme
+        output['data']['text/html'] = svg       # what stands in the page follows its theme
     return nbformat.from_dict(output)
 
 def only_imports(source):
