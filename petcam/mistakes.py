@@ -54,16 +54,16 @@ def confusion_figure(
 )->Figure:
     "The confusion matrix as an image, with the mistakes in red"
     _check_counts(counts, classes)
-    fig = Figure(figsize=(9, 8), layout='constrained')
+    fig = Figure(figsize=(7.8, 7.4), layout='constrained')
     ax = fig.subplots()
     ax.imshow(np.where(counts > 0, counts**.5, np.nan), cmap='viridis_r')
     red = dict(facecolor='crimson', linewidth=0, pad=1.5)
     for i, j in counts.nonzero().tolist():
         if i == j: continue
         ax.text(j, i, int(counts[i, j]), ha='center', va='center',
-                color='white', fontsize=8, fontweight='bold', bbox=red)
-    ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
-    ax.set_yticks(range(len(classes)), classes, fontsize=7)
+                color='white', fontsize=9, fontweight='bold', bbox=red)
+    ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=9)
+    ax.set_yticks(range(len(classes)), classes, fontsize=9)
     ax.set(xlabel='the network predicts', ylabel='it is',
            title='Confusion (mistakes in red)')
     ax.grid(True, linewidth=.3)
