@@ -213,11 +213,16 @@ def check_any_size(head):
     if torch.allclose(*head(one)): return 'the last location makes no difference to the scores.'
 
 # %% ../../nbs/56b_exercises_train.ipynb #c078
-@code('04_resize', why='The largest logit stays the largest, so no prediction changes. But the '
-                       'probabilities go towards 0 and 1, and a mistake that the network is sure '
-                       'of costs most: the loss rises and the error does not.')
+FACTORS = torch.logspace(-2, 2, 401)
+
+@code('04_resize', why='The largest logit stays the largest, so every factor has the same error. The '
+                       'loss is least where the network is as sure as it is often right: to look '
+                       'for that factor is called temperature scaling.')
 def check_factor(factor, logits, y):
-    loss, louder = F.cross_entropy(logits, y), F.cross_entropy(logits*factor, y)
     if factor <= 0: return 'a factor of 0 or less changes the predictions, and the error with them.'
-    if louder < 2*loss: return (
-        f'the loss goes from {loss:.3f} to {louder:.3f}; it has to become twice as large.')
+    losses = torch.stack([F.cross_entropy(logits*f, y) for f in FACTORS])
+    loss, least = F.cross_entropy(logits*factor, y), losses.min()
+    if loss <= 1.05*least + .005: return None
+    best = FACTORS[losses.argmin()]
+    words = 'sure of its mistakes; try a smaller' if factor > best else 'unsure; try a larger'
+    return f'the loss is {loss:.3f}, the least is {least:.3f}: the network is too {words} factor.'
