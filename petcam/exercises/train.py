@@ -12,6 +12,17 @@ import torch.nn.functional as F
 from petcam.augment import change
 from petcam.exercises.core import choice, code, number
 
+# %% ../../nbs/56b_exercises_train.ipynb #c011
+check_crop = number('01_augment', 50, tolerance=.5, hints={
+    .5: 'in percent.',
+    (37, 37.6): 'the shorter side is 224; how long is the other one then?',
+    (74, 75): 'the shorter side becomes 224 first, and the longer one shrinks with it.',
+    100: 'the new image is square, the old one is twice as wide as high.',
+}, otherwise='First the shorter side becomes 224: how wide is the image then? 224 columns of it '
+             'are kept.',
+    why='300 x 600 becomes 224 x 448. A quarter is lost at the left and a quarter at the right; '
+        'in training the square lies anywhere, so the network sometimes sees the sides, too.')
+
 # %% ../../nbs/56b_exercises_train.ipynb #c005
 @code('01_augment', why='Half as many columns and rows, around the centre of the lower right '
                         'quarter: the grid says where to read, so a smaller one enlarges.')
@@ -29,6 +40,16 @@ def check_quarter(grid):
     if (grid - torch.stack([u, v], -1)).abs().max() > .04: return (
         'x has to go from 0 to 1 along each row, y from 0 to 1 down each column.')
 
+# %% ../../nbs/56b_exercises_train.ipynb #c009
+check_brightness = number('01_augment', 21/22, tolerance=.006, hints={
+    (1.05, 1.2): 'that is adding 0.2; no pixel can be brighter than 1.',
+    1: 'that is adding and clipping. In logit space nothing reaches 1.',
+    .7: 'a pixel of 0.5 becomes 0.7; this one was brighter than that.',
+    (.88, .93): 'brightness 0.5 would leave it as it is; 0.7 is brighter.',
+}, otherwise='The odds x/(1 - x) of 0.9 are 9. By which factor do they grow, and which pixel '
+             'has such odds?',
+    why='The odds of 0.9 are 9; they are multiplied by 0.7/0.3 and become 21; and 21/22 = 0.955.')
+
 # %% ../../nbs/56b_exercises_train.ipynb #c007
 def padding_share(degrees, zoom): # of a square image, zoomed into its middle
     new = change(torch.ones(3, 112, 112), 112, 'zeros', degrees=degrees, zoom=(zoom, .5, .5))
@@ -40,27 +61,6 @@ def check_zoom(zoom):
     share = padding_share(20, zoom)
     if share: return f'{share:.1%} of the new image is still padding.'
     if zoom > 1.3: return 'there is no padding, but a smaller zoom is enough, and loses less.'
-
-# %% ../../nbs/56b_exercises_train.ipynb #c009
-check_brightness = number('01_augment', 21/22, tolerance=.006, hints={
-    (1.05, 1.2): 'that is adding 0.2; no pixel can be brighter than 1.',
-    1: 'that is adding and clipping. In logit space nothing reaches 1.',
-    .7: 'a pixel of 0.5 becomes 0.7; this one was brighter than that.',
-    (.88, .93): 'brightness 0.5 would leave it as it is; 0.7 is brighter.',
-}, otherwise='The odds x/(1 - x) of 0.9 are 9. By which factor do they grow, and which pixel '
-             'has such odds?',
-    why='The odds of 0.9 are 9; they are multiplied by 0.7/0.3 and become 21; and 21/22 = 0.955.')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c011
-check_crop = number('01_augment', 50, tolerance=.5, hints={
-    .5: 'in percent.',
-    (37, 37.6): 'the shorter side is 224; how long is the other one then?',
-    (74, 75): 'the shorter side becomes 224 first, and the longer one shrinks with it.',
-    100: 'the new image is square, the old one is twice as wide as high.',
-}, otherwise='First the shorter side becomes 224: how wide is the image then? 224 columns of it '
-             'are kept.',
-    why='300 x 600 becomes 224 x 448. A quarter is lost at the left and a quarter at the right; '
-        'in training the square lies anywhere, so the network sometimes sees the sides, too.')
 
 # %% ../../nbs/56b_exercises_train.ipynb #c014
 @code('02_head', why='Evidence at one location, and as strong evidence at many: the maximum cannot '
@@ -112,6 +112,40 @@ check_frozen = choice('02_head', 'b', options={
     'd': 'its outputs have changed, as the cell above shows.',
 }, why='They are no parameters: a forward pass in training mode moves them, without any gradient.')
 
+# %% ../../nbs/56b_exercises_train.ipynb #c029
+check_training_loss = choice('03_onecycle', 'c', options={
+    'a': 'Training images are warped and lit differently; validation images are not.',
+    'b': 'In training, dropout sets a part of the head\'s numbers to 0.',
+    'c': 'The network has seen the training images and not the validation images.',
+    'd': 'The training loss is an average that still remembers worse networks.',
+}, hints={
+    'a': 'a warped image is harder to recognise, so this does raise the training loss.',
+    'b': 'half a head is worse than a whole one, so this does raise the training loss.',
+    'd': 'the network was worse some batches ago, so this does raise the training loss.',
+}, why='Having seen an image makes its loss lower, not higher. The other three are measured under '
+       'harder conditions than validation, and here they weigh more.')
+
+# %% ../../nbs/56b_exercises_train.ipynb #c027
+PROBABILITIES = .9, .8, .4, .3 # that a network gives to the right one of two classes
+
+def loss_and_error(p): # probabilities of the right class, of two
+    return -p.log().mean(), (p <= .5).float().mean()
+
+@code('03_onecycle', why='The error counts on which side of one half each image is; the loss also '
+                         'counts how sure the network is, and a mistake that it is sure of costs '
+                         'most. So a network may be right more often and lose more.')
+def check_confident(p):
+    p, old = (torch.as_tensor(o, dtype=torch.float64) for o in (p, PROBABILITIES))
+    if p.shape != old.shape: return f'four probabilities are asked for, got {tuple(p.shape)}.'
+    if p.min() <= 0 or p.max() > 1: return 'a probability lies between 0 and 1, and is not 0 here.'
+    (loss, error), (old_loss, old_error) = loss_and_error(p), loss_and_error(old)
+    if error >= old_error: return (
+        f'{4*error:.0f} of four images are wrong; it has to be fewer than {4*old_error:.0f}.')
+    if not error: return 'no image is wrong. Leave one, and make the network sure of its mistake.'
+    if loss <= old_loss: return (
+        f'fewer are wrong, but the loss falls, too, from {old_loss:.2f} to {loss:.2f}. '
+        'How sure is the network of the image that it still gets wrong?')
+
 # %% ../../nbs/56b_exercises_train.ipynb #c023
 check_four_rates = number('03_onecycle', 1e-5, tolerance=1e-7, hints={
     (3.3e-4, 3.35e-4): 'that is for equal differences; the rates have equal ratios.',
@@ -140,39 +174,20 @@ def check_peak(rates):
     if not (rates[:60].diff() > 0).all() or not (rates[60:].diff() < 0).all(): return (
         'it peaks at batch 60, but does not rise all the way there and fall all the way after it.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c027
-PROBABILITIES = .9, .8, .4, .3 # that a network gives to the right one of two classes
-
-def loss_and_error(p): # probabilities of the right class, of two
-    return -p.log().mean(), (p <= .5).float().mean()
-
-@code('03_onecycle', why='The error counts on which side of one half each image is; the loss also '
-                         'counts how sure the network is, and a mistake that it is sure of costs '
-                         'most. So a network may be right more often and lose more.')
-def check_confident(p):
-    p, old = (torch.as_tensor(o, dtype=torch.float64) for o in (p, PROBABILITIES))
-    if p.shape != old.shape: return f'four probabilities are asked for, got {tuple(p.shape)}.'
-    if p.min() <= 0 or p.max() > 1: return 'a probability lies between 0 and 1, and is not 0 here.'
-    (loss, error), (old_loss, old_error) = loss_and_error(p), loss_and_error(old)
-    if error >= old_error: return (
-        f'{4*error:.0f} of four images are wrong; it has to be fewer than {4*old_error:.0f}.')
-    if not error: return 'no image is wrong. Leave one, and make the network sure of its mistake.'
-    if loss <= old_loss: return (
-        f'fewer are wrong, but the loss falls, too, from {old_loss:.2f} to {loss:.2f}. '
-        'How sure is the network of the image that it still gets wrong?')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c029
-check_training_loss = choice('03_onecycle', 'c', options={
-    'a': 'Training images are warped and lit differently; validation images are not.',
-    'b': 'In training, dropout sets a part of the head\'s numbers to 0.',
-    'c': 'The network has seen the training images and not the validation images.',
-    'd': 'The training loss is an average that still remembers worse networks.',
-}, hints={
-    'a': 'a warped image is harder to recognise, so this does raise the training loss.',
-    'b': 'half a head is worse than a whole one, so this does raise the training loss.',
-    'd': 'the network was worse some batches ago, so this does raise the training loss.',
-}, why='Having seen an image makes its loss lower, not higher. The other three are measured under '
-       'harder conditions than validation, and here they weigh more.')
+# %% ../../nbs/56b_exercises_train.ipynb #c036
+@code('04_resize', why='A weight for each channel, and none for a location: pooling makes rows of '
+                       'one length from any size.')
+def check_any_size(head):
+    for side in (7, 11):
+        try:
+            out = head(torch.rand(2, 512, side, side))
+        except RuntimeError as e:
+            return f'with {side} x {side} locations: {e}'
+        if out.shape != (2, 37): return (
+            f'with {side} x {side} locations it outputs {tuple(out.shape)}; expected (2, 37).')
+    one = torch.zeros(2, 512, 7, 7)
+    one[0, :, 6, 6] = 100. # two images that differ at one location
+    if torch.allclose(*head(one)): return 'the last location makes no difference to the scores.'
 
 # %% ../../nbs/56b_exercises_train.ipynb #c032
 check_batch = number('04_resize', 16, hints={
@@ -196,21 +211,6 @@ check_fixed_seconds = number('04_resize', 76, tolerance=1, hints={
              'a + 2.47 b = 207. Take one from the other.',
     why='1.47 b = 78, so b = 53 and a = 76 seconds: if so, more than half of the epoch had nothing '
         'to do with the size. Reading and decoding files, for example, has not.')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c036
-@code('04_resize', why='A weight for each channel, and none for a location: pooling makes rows of '
-                       'one length from any size.')
-def check_any_size(head):
-    for side in (7, 11):
-        try:
-            out = head(torch.rand(2, 512, side, side))
-        except RuntimeError as e:
-            return f'with {side} x {side} locations: {e}'
-        if out.shape != (2, 37): return (
-            f'with {side} x {side} locations it outputs {tuple(out.shape)}; expected (2, 37).')
-    one = torch.zeros(2, 512, 7, 7)
-    one[0, :, 6, 6] = 100. # two images that differ at one location
-    if torch.allclose(*head(one)): return 'the last location makes no difference to the scores.'
 
 # %% ../../nbs/56b_exercises_train.ipynb #c038
 FACTORS = torch.logspace(-2, 2, 401)
