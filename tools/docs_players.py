@@ -45,7 +45,8 @@ def schedule(n=100):
     highest = {'1e-2 for all': 1e-2, 'slice(1e-2)': slice(1e-2), '1e-4 to 1e-2': slice(1e-4, 1e-2),
                '1e-6 to 1e-3': slice(1e-6, 1e-3), '1e-6 to 1e-4': slice(1e-6, 1e-4)}
     divide = [1, 2, 5, 10, 25, 50, 100]
-    return dict(n=n, highest=[lr_range(lr, 3) for lr in highest.values()], divide=divide, sliders=[
+    rates = [lr_range(lr, 3) for lr in highest.values()]
+    return dict(n=n, highest=rates, divide=divide, sliders=[
         _slider('pct_start', 0, 1, .05, .3), _choice('div_factor', [str(o) for o in divide], 4),
         _choice('lr', list(highest), 1), _checkbox('log', False)])
 
@@ -75,10 +76,11 @@ def channels(model=None, layer=None, x=None, image=None, most=20):
     top, where = maps.flatten(1).max(1)
     order = top.argsort(descending=True)
     places = maps[0].numel()
-    return dict(image=_png(image), maps=packed_map(maps), order=order.tolist(), where=where.tolist(),
-                low=[f'{v:.2f}' for v in maps.amin((1, 2))], high=[f'{v:.2f}' for v in top],
-                count=where[order[:most]].bincount(minlength=places).tolist(), most=most,
-                sliders=[_slider('channel', 0, len(maps) - 1, 1, 0), _checkbox('strongest first', True)])
+    return dict(
+        image=_png(image), maps=packed_map(maps), order=order.tolist(), where=where.tolist(),
+        low=[f'{v:.2f}' for v in maps.amin((1, 2))], high=[f'{v:.2f}' for v in top],
+        count=where[order[:most]].bincount(minlength=places).tolist(), most=most,
+        sliders=[_slider('channel', 0, len(maps) - 1, 1, 0), _checkbox('strongest first', True)])
 
 KINDS = dict(kernel=kernel, schedule=schedule, sizes=sizes, channels=channels)
 

@@ -1,6 +1,7 @@
 "use strict";
 // Sliders of the lessons that move in their pages. Each does what petcam's `play_...` does, in the same words.
-// It needs explorer.js.
+// It needs explorer.js:
+/* global argmax, blank, clip, fixed, largest, require, unpack */
 
 if (typeof module !== 'undefined') Object.assign(globalThis, require('./explorer.js')); // in Node
 
@@ -165,8 +166,8 @@ function chart([title, series, {log, names = []}]) {
     ...ink, 'stroke-width': 2, 'stroke-dasharray': names.length ? DASHES[i] : 'none',
     points: values.map((v, k) => `${x(k)},${y(v)}`).join(' ')}));
   const keys = names.flatMap((name, i) => [
-    svg('line', {...ink, 'stroke-width': 2, 'stroke-dasharray': DASHES[i], x1: left + 95*i, x2: left + 25 + 95*i, y1: 6, y2: 6}),
-    text(name, left + 29 + 95*i, 10, 'start')]);
+    svg('line', {...ink, 'stroke-width': 2, 'stroke-dasharray': DASHES[i], x1: left + 97*i, x2: left + 19 + 97*i, y1: 6, y2: 6}),
+    text(name, left + 23 + 97*i, 10, 'start')]);
   const n = series[0].length;
   const made = svg('svg', {viewBox: `0 -6 ${width} ${height + 6}`, role: 'img', 'aria-label': title},
     svg('path', {...ink, d: `M${left} ${top}V${height - bottom}H${width - 10}`}), ...lines, ...keys,
@@ -181,7 +182,7 @@ function slider(id, {name, min, max, step, value, labels, checkbox}) { // -> its
   if (checkbox) input.checked = value;
   else input.value = value;
   const output = element('output', {for: id});
-  const said = () => labels ? labels[+input.value] : fixed(+input.value, step < 1 ? 2 : 0);
+  const said = () => labels ? labels[+input.value] : fixed(+input.value, step < 1 ? 2 : 0).replace(/^-(0\.00)$/, '$1');
   const read = () => {
     if (checkbox) return input.checked;
     output.textContent = said();
@@ -219,5 +220,5 @@ async function playIn(root) { // the section that templates/player.html makes
 }
 
 if (typeof module !== 'undefined') { // in Node, for the tests
-  module.exports = {general, quantile, convolve, oneCycle, PLAYERS};
+  module.exports = {general, quantile, convolve, oneCycle, PLAYERS, playIn};
 }
