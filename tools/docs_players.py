@@ -2,16 +2,14 @@
 
 A lesson's cell says `#| player: kernel`, and its still image is replaced by these sliders.
 """
-import json
 from functools import cache
 import numpy as np
 import torch
-from markupsafe import Markup
 from petcam.hooks import hook_output
 from petcam.kernels import edge_kernel
 from petcam.onecycle import lr_range
 from petcam.resize import lesson_learner, play_sizes
-from petcam.web.explorer import packed_map
+from petcam.web.explorer import _for_script, packed_map
 from petcam.web.page import data_uri, image_bytes, render
 
 @cache
@@ -86,6 +84,5 @@ KINDS = dict(kernel=kernel, schedule=schedule, sizes=sizes, channels=channels)
 
 def fragment(kind, still, label, **given): # the address of an image; what it shows
     "The sliders of one kind as a piece of HTML"
-    data = json.dumps(KINDS[kind](**given) | dict(kind=kind), separators=(',', ':')).replace('<', '\\u003c')
     return render('player.html', kind=kind, uid=f'player-{kind}', still=still, label=label,
-                  data=Markup(data))
+                  data=_for_script(KINDS[kind](**given) | dict(kind=kind)))

@@ -1,5 +1,5 @@
 "use strict";
-// Sliders of the lessons that move in their pages. Each does what petcam's `play_...` does, in the same words.
+// Sliders of the lessons that move in their pages: what petcam's `play_...` do, in the same words.
 // It needs explorer.js:
 /* global argmax, blank, clip, fixed, largest, require, unpack */
 
@@ -51,8 +51,8 @@ function oneCycle(n, highest, divide, start) {
 // ---------- what each draws: panels, and words ----------
 
 function grey({h, w, values}, low, high) { // -> pixels, `low` black and `high` white
-  const out = blank(w, h, 0);
-  values.forEach((v, i) => out.data.fill(255*clip((v - low)/(high - low || 1), 0, 1), 4*i, 4*i + 3));
+  const out = blank(w, h, 0), level = v => 255*clip((v - low)/(high - low || 1), 0, 1);
+  values.forEach((v, i) => out.data.fill(level(v), 4*i, 4*i + 3));
   return out;
 }
 
@@ -92,7 +92,10 @@ const PLAYERS = {
   sizes({image, sizes, maps, words}, {values: [at]}) {
     const map = unpack(maps[at], 0), size = sizes[at];
     return {
-      panels: [['image', image, {size, rows: map.h, columns: map.w}], ['channel mean', stretched(map)]],
+      panels: [
+        ['image', image, {size, rows: map.h, columns: map.w}],
+        ['channel mean', stretched(map)],
+      ],
       words: words[at],
     };
   },
@@ -115,89 +118,102 @@ const PLAYERS = {
 
 // ---------- the page ----------
 
-function element(tag, more = {}, ...children) {
-  const {svg, ...attributes} = more;
-  const made = svg ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag);
+function filled(made, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
 }
 
+const element = (tag, attributes = {}, ...children) =>
+  filled(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) =>
+  filled(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+const canvas = (width, height, more = {}) => element('canvas', {width, height, ...more});
+
+// pixels in a figure: at another size, under a grid, with a box around a part of it
 function panel([title, pixels, {size, rows, columns, box} = {}]) {
-  const canvas = element('canvas', {role: 'img', 'aria-label': title});
-  const context = canvas.getContext('2d'), side = 440;
-  const wide = Math.round(side*pixels.width/pixels.height);
-  Object.assign(canvas, {width: wide, height: side});
-  const source = element('canvas');
-  Object.assign(source, {width: pixels.width, height: pixels.height});
-  source.getContext('2d').putImageData(new ImageData(pixels.data, pixels.width, pixels.height), 0, 0);
-  let shown = source;
-  if (size) { // as the network gets it
-    shown = element('canvas');
-    Object.assign(shown, {width: size, height: size});
-    Object.assign(shown.getContext('2d'), {imageSmoothingQuality: 'high'}).drawImage(source, 0, 0, size, size);
+  const height = 440, width = Math.round(height*pixels.width/pixels.height);
+  const image = canvas(pixels.width, pixels.height);
+  const data = new ImageData(pixels.data, pixels.width, pixels.height);
+  image.getContext('2d').putImageData(data, 0, 0);
+  const asSeen = size ? canvas(size, size) : image; // by the network
+  if (size) {
+    const context = asSeen.getContext('2d');
+    context.imageSmoothingQuality = 'high';
+    context.drawImage(image, 0, 0, size, size);
   }
+  const shown = canvas(width, height, {role: 'img', 'aria-label': title});
+  const context = shown.getContext('2d');
   context.imageSmoothingEnabled = false;
-  context.drawImage(shown, 0, 0, wide, side);
+  context.drawImage(asSeen, 0, 0, width, height);
   context.fillStyle = '#fff';
-  for (let i = 1; i < rows; i++) context.fillRect(0, i*side/rows - 1, wide, 2);
-  for (let i = 1; i < columns; i++) context.fillRect(i*wide/columns - 1, 0, 2, side);
+  for (let i = 1; i < rows; i++) context.fillRect(0, i*height/rows - 1, width, 2);
+  for (let i = 1; i < columns; i++) context.fillRect(i*width/columns - 1, 0, 2, height);
   if (box) {
-    const [top, left, height, width] = box;
+    const [top, left, tall, wide] = box;
     Object.assign(context, {strokeStyle: '#f00', lineWidth: 6});
-    context.strokeRect(left*wide + 3, top*side + 3, width*wide - 6, height*side - 6);
+    context.strokeRect(left*width + 3, top*height + 3, wide*width - 6, tall*height - 6);
   }
-  return element('figure', {}, canvas, element('figcaption', {}, title));
+  return element('figure', {}, shown, element('figcaption', {}, title));
 }
 
 const DASHES = ['2 5', '9 5', 'none'];
 
+// curves over the batches, in a figure
 function chart([title, series, {log, names = []}]) {
-  const scale = log ? Math.log10 : v => v, all = series.flat();
+  const width = 340, height = 190, left = 50, right = width - 10, top = 12, bottom = height - 34;
+  const n = series[0].length, all = series.flat(), high = Math.max(...all);
   const low = log || !names.length ? Math.min(...all) : 0;
-  const high = Math.max(...all), width = 340, height = 190, left = 50, bottom = 34, top = 12;
-  const x = i => left + i/(series[0].length - 1)*(width - left - 10);
-  const y = v => height - bottom - (scale(v) - scale(low))/(scale(high) - scale(low) || 1)*(height - bottom - top);
-  const svg = (tag, more, ...inside) => element(tag, {svg: true, ...more}, ...inside);
-  const ink = {stroke: 'currentColor', fill: 'none'};
-  const text = (words, at, across, anchor = 'end') => svg('text', {
+  const scale = log ? Math.log10 : v => v, span = scale(high) - scale(low) || 1;
+  const x = k => left + k/(n - 1)*(right - left);
+  const y = v => bottom - (scale(v) - scale(low))/span*(bottom - top);
+  const line = i => ({
+    stroke: 'currentColor', fill: 'none', 'stroke-width': 2,
+    'stroke-dasharray': names.length ? DASHES[i] : 'none',
+  });
+  const text = (words, at, across, anchor = 'middle') => svg('text', {
     x: at, y: across, 'text-anchor': anchor, 'font-size': 12, fill: 'currentColor'}, words);
-  const lines = series.map((values, i) => svg('polyline', {
-    ...ink, 'stroke-width': 2, 'stroke-dasharray': names.length ? DASHES[i] : 'none',
-    points: values.map((v, k) => `${x(k)},${y(v)}`).join(' ')}));
-  const keys = names.flatMap((name, i) => [
-    svg('line', {...ink, 'stroke-width': 2, 'stroke-dasharray': DASHES[i], x1: left + 97*i, x2: left + 19 + 97*i, y1: 6, y2: 6}),
-    text(name, left + 23 + 97*i, 10, 'start')]);
-  const n = series[0].length;
-  const made = svg('svg', {viewBox: `0 -6 ${width} ${height + 6}`, role: 'img', 'aria-label': title},
-    svg('path', {...ink, d: `M${left} ${top}V${height - bottom}H${width - 10}`}), ...lines, ...keys,
-    text(general(high), left - 5, top + 4), text(general(low), left - 5, height - bottom),
-    text('0', x(0), height - 18, 'middle'), text(String(n - 1), x(n - 1), height - 18, 'middle'),
-    text('batch', x((n - 1)/2), height - 4, 'middle'));
-  return element('figure', {}, made, element('figcaption', {}, title));
+  const curve = (values, i) => svg('polyline', {
+    ...line(i), points: values.map((v, k) => `${x(k)},${y(v)}`).join(' ')});
+  const key = (name, i) => svg('g', {},
+    svg('line', {...line(i), x1: left + 97*i, x2: left + 19 + 97*i, y1: 6, y2: 6}),
+    text(name, left + 23 + 97*i, 10, 'start'));
+  const axes = {stroke: 'currentColor', fill: 'none', d: `M${left} ${top}V${bottom}H${right}`};
+  const frame = {viewBox: `0 -6 ${width} ${height + 6}`, role: 'img', 'aria-label': title};
+  const drawing = svg('svg', frame,
+    svg('path', axes), ...series.map(curve), ...names.map(key),
+    text(general(high), left - 5, top + 4, 'end'), text(general(low), left - 5, bottom, 'end'),
+    text('0', left, height - 18), text(n - 1, right, height - 18),
+    text('batch', (left + right)/2, height - 4));
+  return element('figure', {}, drawing, element('figcaption', {}, title));
 }
 
-function slider(id, {name, min, max, step, value, labels, checkbox}) { // -> its elements, and what it says
-  const input = element('input', checkbox ? {id, type: 'checkbox'} : {id, type: 'range', min, max, step});
-  if (checkbox) input.checked = value;
-  else input.value = value;
+// -> its parts, and a function that reads its value
+function slider(id, {name, min, max, step, value, labels, checkbox}) {
+  const label = element('label', {for: id}, name);
+  if (checkbox) {
+    const input = element('input', {id, type: 'checkbox'});
+    input.checked = value;
+    return {input, parts: [label, element('div', {}, input)], read: () => input.checked};
+  }
+  const input = element('input', {id, type: 'range', min, max, step});
+  input.value = value;
   const output = element('output', {for: id});
-  const said = () => labels ? labels[+input.value] : fixed(+input.value, step < 1 ? 2 : 0).replace(/^-(0\.00)$/, '$1');
   const read = () => {
-    if (checkbox) return input.checked;
-    output.textContent = said();
-    input.setAttribute('aria-valuetext', said());
-    return +input.value;
+    const at = +input.value, digits = Number.isInteger(step) ? 0 : 2;
+    const said = labels ? labels[at] : fixed(at, digits).replace(/^-(0\.00)$/, '$1');
+    output.textContent = said;
+    input.setAttribute('aria-valuetext', said);
+    return at;
   };
-  return {input, read, parts: [element('label', {for: id}, name), element('div', {}, input, ...(checkbox ? [] : [output]))]};
+  return {input, parts: [label, element('div', {}, input, output)], read};
 }
 
 async function decoded(src) { // -> pixels
   const image = element('img', {src});
   await image.decode();
-  const canvas = element('canvas'), {naturalWidth: width, naturalHeight: height} = image;
-  Object.assign(canvas, {width, height});
-  const context = canvas.getContext('2d');
+  const {naturalWidth: width, naturalHeight: height} = image;
+  const context = canvas(width, height).getContext('2d');
   context.drawImage(image, 0, 0);
   return {width, height, data: context.getImageData(0, 0, width, height).data};
 }
@@ -209,7 +225,8 @@ async function playIn(root) { // the section that templates/player.html makes
   const sliders = data.sliders.map((o, i) => slider(`${root.id}-${i}`, o));
   const draw = () => {
     const drawn = PLAYERS[data.kind](data, {values: sliders.map(o => o.read())});
-    el('images').replaceChildren(...(drawn.panels ?? []).map(panel), ...(drawn.charts ?? []).map(chart));
+    const {panels = [], charts = []} = drawn;
+    el('images').replaceChildren(...panels.map(panel), ...charts.map(chart));
     el('words').textContent = drawn.words;
   };
   for (const {input} of sliders) input.addEventListener('input', draw);
