@@ -253,6 +253,14 @@ def test_what_is_folded_and_what_it_says(source, outputs, line):
     cell.directives_ = {o[3:] for o in source.splitlines() if o.startswith('#| ')}
     assert fold(cell, options(source)[1]) == line
 
+def test_what_a_cell_printed_is_one_piece():
+    from docs_notebooks import joined
+    stream = lambda name, text: dict(output_type='stream', name=name, text=text)
+    figure = dict(output_type='display_data', data={})
+    given = [stream('stdout', ['a\n', 'b\n']), stream('stdout', 'c\n'), stream('stderr', 'd'), figure, figure, stream('stdout', 'e')]
+    assert joined(given) == [stream('stdout', 'a\nb\nc\n'), stream('stderr', 'd'), figure, figure, stream('stdout', 'e')]
+    assert given[0]['text'] == ['a\n', 'b\n']
+
 def test_the_reference_begins_with_what_people_come_for():
     from docs_api import all_modules, homes
     found = all_modules()

@@ -77,6 +77,16 @@ def page_output(output): # -> a list of outputs
     after = [html_output(STILL)] if is_still(data) else []
     return [nbformat.from_dict(output), *after]
 
+def joined(outputs):
+    "What a cell printed, in one piece, however often the kernel sent it"
+    kept = []
+    for o in outputs:
+        follows = kept and o['output_type'] == kept[-1]['output_type'] == 'stream'
+        if follows and o['name'] == kept[-1]['name']:
+            kept[-1]['text'] = ''.join(kept[-1]['text']) + ''.join(o['text'])
+        else: kept.append(dict(o))
+    return kept
+
 def statements(source):
     "What stands in a cell, without IPython's own lines"
     return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
@@ -123,7 +133,7 @@ def code_cell(cell):
     if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
     if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
-    outputs = [shown for o in cell.get('outputs', []) for shown in page_output(o)]
+    outputs = [shown for o in joined(cell.get('outputs', [])) for shown in page_output(o)]
     metadata = {'tags': tags} | ({'mystnb': render} if render else {})
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
