@@ -246,7 +246,7 @@ def test_exported_cells_and_tests_are_folded(pages):
     ('import a\nfrom b import c', [], 'The imports'), ('%config x\nimport a', [], 'The imports'), ('', [], None), ('# a word', [], None),
     ('assert x == 1', [], 'A test, 1 line'), ('a = 3\nwith raises(ValueError): f()\nfor b in c:\n    assert b == a', [], 'A test, 4 lines'),
     ('torch.testing.assert_close(a, b)', [], 'A test, 1 line'), ('assert x\ny', [], None), ('assert x', ['a figure'], None), ('def f(): pass\nassert f', [], None),
-    ('learn??', [], None), ('x = 3', [], None), ('#| export\ndef f(a):\n    return a\n\ndef _g(): pass', [], 'f · in the module, 4 lines'), ('#| exporti\n_A = 3', [], 'in the module, 1 line')])
+    ('learn??', [], None), ('x = 3', [], None), ('#| export\ndef f(a):\n    return a\n\ndef _g(): pass', [], 'f · in the module, 4 lines'), ('#| exporti\n_A, B = 3, 4\n_C = 5', [], 'B · in the module, 2 lines'), ('#| exporti\ndef _f(): pass', [], '_f · in the module, 1 line')])
 def test_what_is_folded_and_what_it_says(source, outputs, line):
     from docs_notebooks import fold, options
     cell = type('Cell', (dict,), {})(outputs=outputs)

@@ -99,9 +99,11 @@ def is_test(cell, body): # it ends with an assertion, and leaves neither an outp
     return asserts and not defines and not cell.get('outputs')
 
 def defined(body):
-    "The public names that the statements define, for a line"
-    names = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
-    names = [name for name in names if not name.startswith('_')]
+    "The names that statements define, for a line: the public ones if there are any"
+    made = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
+    targets = [t for o in body if isinstance(o, ast.Assign) for t in o.targets]
+    made += [o.id for t in targets for o in ast.walk(t) if isinstance(o, ast.Name)]
+    names = [name for name in made if not name.startswith('_')] or made
     return ', '.join(names[:3]) + ', ...'*(len(names) > 3)
 
 def fold(cell, source): # None: it stays open
