@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['field_sizes', 'receptive_field', 'field_box']
 
-# %% ../nbs/06b_field.ipynb #c002
+# %% ../nbs/06b_field.ipynb #c006
 from collections.abc import Iterable
 import torch
 from torch import nn, Tensor
@@ -14,7 +14,7 @@ from .engine.layers import find_layer
 from .engine.modes import eval_mode
 from .hooks import hook_output
 
-# %% ../nbs/06b_field.ipynb #c069
+# %% ../nbs/06b_field.ipynb #c018
 def field_sizes(
     layers:Iterable[tuple[int,int]], # kernel and stride of each, in order
 )->list[int]: # pixels
@@ -26,7 +26,7 @@ def field_sizes(
         sizes.append(size)
     return sizes
 
-# %% ../nbs/06b_field.ipynb #c081
+# %% ../nbs/06b_field.ipynb #c030
 def receptive_field(
     model:nn.Module,
     layer, # a module, or its dotted name; it outputs (1,c,h,w)
@@ -43,7 +43,7 @@ def receptive_field(
     (gradient,) = torch.autograd.grad(hook.stored[0, :, row, column].sum(), x)
     return gradient[0].abs().sum(0).cpu()
 
-# %% ../nbs/06b_field.ipynb #c082
+# %% ../nbs/06b_field.ipynb #c031
 def _check_one_image(x, model):
     check_batch(x, model)
     if isinstance(x, Tensor) and x.dim() == 4 and len(x) == 1: return
@@ -61,7 +61,7 @@ def _location(maps, layer, row, column):
             raise ValueError(f'{name} is {at}; expected 0 to {n - 1}')
     return row, column
 
-# %% ../nbs/06b_field.ipynb #c084
+# %% ../nbs/06b_field.ipynb #c033
 def field_box(
     strength:Tensor, # (H,W), from `receptive_field`
     fraction:float=1., # of the strength of rows and of columns, the middle ones
@@ -73,7 +73,7 @@ def field_box(
     ends = [_middle(strength.double().sum(axis), fraction) for axis in (1, 0)]
     return *(end[0] for end in ends), *(end[1] for end in ends)
 
-# %% ../nbs/06b_field.ipynb #c085
+# %% ../nbs/06b_field.ipynb #c034
 def _middle(weights, fraction): # the first that counts, and the first after the last
     tail = (1 - fraction)/2*weights.sum()
     inside = (weights.cumsum(0) > tail) & (weights.flip(0).cumsum(0).flip(0) > tail)

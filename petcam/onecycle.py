@@ -210,7 +210,7 @@ class Learner:
         return summary(self.model, self.data.one_item(self.data.valid_ds[0][0]))
 
     def path(self, name)->Path:
-        "The file of that name"
+        "The file of that name, in `model_dir` unless it is a full path"
         return self.model_dir/f'{name}.pth'
 
     def save(self, name, with_opt=True, **more)->Path:

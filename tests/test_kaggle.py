@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import first_cell, kaggle
 from dist import missing
-from project import lessons, settings
+from project import lessons, settings, wheel_name
 
 LESSONS = lessons()
 
@@ -66,7 +66,7 @@ def test_the_dataset_holds_the_wheel(made):
     about = json.loads((made/'petcam-wheel'/'dataset-metadata.json').read_text())
     assert about['id'] == 'someone/petcam-wheel' and 6 <= len(about['title']) <= 50 and about['licenses'] == [{'name': 'apache-2.0'}]
     wheel, = (made/'petcam-wheel').glob('*.whl')
-    assert not missing(wheel)
+    assert not missing(wheel) and wheel.name == wheel_name()                    # the name that the site's buttons have
 
 @pytest.mark.parametrize('lesson', LESSONS, ids=lambda p: p.stem)
 def test_each_lesson_has_its_metadata(made, lesson):
@@ -142,21 +142,24 @@ def two_hours():
     return [LESSONS[0], *(ROOT/'nbs'/name for name in re.findall(r'\]\((\d\w*\.ipynb)\) \| \d+ \|', text))]
 
 @pytest.mark.skipif('PETCAM_KAGGLE' not in os.environ, reason='takes minutes: make kaggle-test')
+@pytest.mark.timeout(3600)
 def test_the_two_hours_with_a_clock(machine, made):
     "As a visitor has it: the wheel attached and nothing else, so the pets are drawn and the network is trained here"
     attach(machine, made/'petcam-wheel', 'petcam-wheel', 'new')
-    took, path = {}, two_hours()
+    took, path = [], two_hours()
     for lesson in path:
         shutil.copy(lesson, machine/'working')
-        start = time.monotonic()
+        start, before = time.monotonic(), os.times()
         run_on(machine, 'python', '/kaggle/run.py', lesson.name)
-        took[lesson.stem] = time.monotonic() - start
-        print(f'{lesson.stem}: {took[lesson.stem]:.0f} s', flush=True)
-    assert len(path) >= 5 and sum(took.values()) < 30*60                        # of 120 minutes; the others are for reading
+        took.append(time.monotonic() - start)
+        cpu = sum(os.times()[2:4]) - sum(before[2:4])                            # of the children, in user and in system
+        print(f'{lesson.stem}: {took[-1]:.0f} s, of which the processor worked {cpu:.0f} s', flush=True)
+    assert len(path) >= 5 and sum(took) < 30*60                                 # of 120 minutes; the others are for reading
 
 @pytest.mark.parametrize('mount,lesson', [('old', '02_head'), ('new', '01_augment')])
 def test_a_short_lesson_without_the_internet(machine, made, mount, lesson): run_lessons(machine, made, mount, [ROOT/'nbs'/f'{lesson}.ipynb'])
 
 @pytest.mark.skipif('PETCAM_KAGGLE' not in os.environ, reason='takes minutes: make kaggle-test')
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('mount', MOUNTS)
 def test_all_lessons_without_the_internet(machine, made, mount): run_lessons(machine, made, mount, LESSONS)

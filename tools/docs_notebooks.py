@@ -123,6 +123,13 @@ def said(cell):
     text = lambda o: o.get('text', '') or o.get('data', {}).get('text/plain', '')
     return ''.join(''.join(text(o)) for o in cell.get('outputs', []))
 
+def player(found, outputs): # the directives of a cell, and its stored outputs
+    "Sliders that move in the page, in place of the still image that the notebook stores"
+    from docs_players import fragment # which needs torch
+    kind, image = next((kind, o) for output in outputs for kind, o in output['data'].items()
+                       if kind.startswith('image/'))
+    return str(fragment(found['player'], f'data:{kind};base64,{"".join(image)}', found['fig-alt']))
+
 def code_cell(cell):
     "A code cell of the page; None if nothing is left of it"
     found, source = options(cell.source)
@@ -135,7 +142,8 @@ def code_cell(cell):
     if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
     if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
-    outputs = [shown for o in joined(cell.get('outputs', [])) for shown in page_output(o)]
+    if 'player' in found: outputs = [html_output(player(found, cell.outputs))]
+    else: outputs = [shown for o in joined(cell.get('outputs', [])) for shown in page_output(o)]
     metadata = {'tags': tags} | ({'mystnb': render} if render else {})
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 

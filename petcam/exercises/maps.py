@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from petcam.engine.lookup import index_of
 from petcam.engine.targets import verdict
-from petcam.exercises.core import choice, code, number, right, wrong
+from petcam.exercises.core import choice, code, number
 from petcam.methods import maps_of
 
 # %% ../../nbs/56d_exercises_maps.ipynb #c005
@@ -59,9 +59,9 @@ check_doubled = choice('08_gradcam', 'c', options={
     'a': 'Softmax takes e to the power of each score: is e^2 to e^4 the same as e^1 to e^2?',
     'b': 'Every value of the map doubles, and so does the value of the strongest colour.',
     'd': 'True of adding the same number to all scores. Doubling them doubles their differences.',
-}, why='Doubled scores have doubled gradients, and each map is drawn on its own scale. But the 8.8 % '
-       'of the beagle become 19.0 %. How sure a network is and where its evidence lies are two '
-       'questions.')
+}, why='Doubled scores have doubled gradients, and each map is drawn on its own scale. But the '
+       '8.8 % of the beagle become 19.0 %. How sure a network is, and where its evidence lies, are '
+       'two questions.')
 
 # %% ../../nbs/56d_exercises_maps.ipynb #c012
 check_uneven = number('08b_methods', 1.5, hints={
@@ -145,8 +145,8 @@ check_bytes = number('09_explore', 1332, hints={
     1776: 'That is how many letters base64 needs for them.',
     10656: 'Those are bits.',
 }, otherwise='Classes times rows times columns, with one byte for each.',
-why='37 classes times 36 locations, one byte each. (In the page they take a third more, 1,776 letters, '
-    'for base64 writes three bytes as four letters.) Less than a small photograph.')
+why='37 classes times 36 locations, one byte each. (In the page they take a third more, 1,776 '
+    'letters, for base64 writes three bytes as four letters.) Less than a small photograph.')
 
 # %% ../../nbs/56d_exercises_maps.ipynb #c027
 check_colleague = choice('09_explore', 'c', options={

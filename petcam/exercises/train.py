@@ -5,14 +5,25 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/56b_exercises_train.ipynb #c042
+# %% ../../nbs/56b_exercises_train.ipynb #c002
 import numpy as np
 import torch
 import torch.nn.functional as F
 from petcam.augment import change
 from petcam.exercises.core import choice, code, number
 
-# %% ../../nbs/56b_exercises_train.ipynb #c045
+# %% ../../nbs/56b_exercises_train.ipynb #c011
+check_crop = number('01_augment', 50, tolerance=.5, hints={
+    .5: 'in percent.',
+    (37, 37.6): 'the shorter side is 224; how long is the other one then?',
+    (74, 75): 'the shorter side becomes 224 first, and the longer one shrinks with it.',
+    100: 'the new image is square, the old one is twice as wide as high.',
+}, otherwise='First the shorter side becomes 224: how wide is the image then? 224 columns of it '
+             'are kept.',
+    why='300 x 600 becomes 224 x 448. A quarter is lost at the left and a quarter at the right; '
+        'in training the square lies anywhere, so the network sometimes sees the sides, too.')
+
+# %% ../../nbs/56b_exercises_train.ipynb #c005
 @code('01_augment', why='Half as many columns and rows, around the centre of the lower right '
                         'quarter: the grid says where to read, so a smaller one enlarges.')
 def check_quarter(grid):
@@ -29,7 +40,17 @@ def check_quarter(grid):
     if (grid - torch.stack([u, v], -1)).abs().max() > .04: return (
         'x has to go from 0 to 1 along each row, y from 0 to 1 down each column.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c047
+# %% ../../nbs/56b_exercises_train.ipynb #c009
+check_brightness = number('01_augment', 21/22, tolerance=.006, hints={
+    (1.05, 1.2): 'that is adding 0.2; no pixel can be brighter than 1.',
+    1: 'that is adding and clipping. In logit space nothing reaches 1.',
+    .7: 'a pixel of 0.5 becomes 0.7; this one was brighter than that.',
+    (.88, .93): 'brightness 0.5 would leave it as it is; 0.7 is brighter.',
+}, otherwise='The odds x/(1 - x) of 0.9 are 9. By which factor do they grow, and which pixel '
+             'has such odds?',
+    why='The odds of 0.9 are 9; they are multiplied by 0.7/0.3 and become 21; and 21/22 = 0.955.')
+
+# %% ../../nbs/56b_exercises_train.ipynb #c007
 def padding_share(degrees, zoom): # of a square image, zoomed into its middle
     new = change(torch.ones(3, 112, 112), 112, 'zeros', degrees=degrees, zoom=(zoom, .5, .5))
     return (new[0] < .999).float().mean().item()
@@ -41,28 +62,7 @@ def check_zoom(zoom):
     if share: return f'{share:.1%} of the new image is still padding.'
     if zoom > 1.3: return 'there is no padding, but a smaller zoom is enough, and loses less.'
 
-# %% ../../nbs/56b_exercises_train.ipynb #c049
-check_brightness = number('01_augment', 21/22, tolerance=.006, hints={
-    (1.05, 1.2): 'that is adding 0.2; no pixel can be brighter than 1.',
-    1: 'that is adding and clipping. In logit space nothing reaches 1.',
-    .7: 'a pixel of 0.5 becomes 0.7; this one was brighter than that.',
-    (.88, .93): 'brightness 0.5 would leave it as it is; 0.7 is brighter.',
-}, otherwise='The odds x/(1 - x) of 0.9 are 9. By which factor do they grow, and which pixel '
-             'has such odds?',
-    why='The odds of 0.9 are 9; they are multiplied by 0.7/0.3 and become 21; and 21/22 = 0.955.')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c051
-check_crop = number('01_augment', 50, tolerance=.5, hints={
-    .5: 'in percent.',
-    (37, 37.6): 'the shorter side is 224; how long is the other one then?',
-    (74, 75): 'the shorter side becomes 224 first, and the longer one shrinks with it.',
-    100: 'the new image is square, the old one is twice as wide as high.',
-}, otherwise='First the shorter side becomes 224: how wide is the image then? 224 columns of it '
-             'are kept.',
-    why='300 x 600 becomes 224 x 448. A quarter is lost at the left and a quarter at the right; '
-        'in training the square lies anywhere, so the network sometimes sees the sides, too.')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c054
+# %% ../../nbs/56b_exercises_train.ipynb #c014
 @code('02_head', why='Evidence at one location, and as strong evidence at many: the maximum cannot '
                      'tell them apart, the average can. That is why fastai takes both.')
 def check_two_maps(maps):
@@ -75,7 +75,7 @@ def check_two_maps(maps):
         f'the maxima differ: {peaks[0]:.3g} and {peaks[1]:.3g}. The other way round is asked for.')
     if torch.isclose(*means, atol=1e-5): return f'both have the average {means[0]:.3g}.'
 
-# %% ../../nbs/56b_exercises_train.ipynb #c056
+# %% ../../nbs/56b_exercises_train.ipynb #c016
 check_average_head = number('02_head', 263_168, hints={
     262_144: 'that is the linear layer; the first batch norm has fewer inputs, too.',
     1024: 'that is the batch norm; the linear layer behind it loses far more.',
@@ -89,7 +89,7 @@ check_average_head = number('02_head', 263_168, hints={
     why='The first batch norm has 512 inputs and not 1024, so it loses 1024 parameters; the first '
         'linear layer loses 512 x 512 = 262,144 weights: nearly half of the head.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c058
+# %% ../../nbs/56b_exercises_train.ipynb #c018
 check_forgotten = number('02_head', 69, hints={
     7: 'that is with momentum 0.1.',
     (6.5, 6.6): 'that is with momentum 0.1.',
@@ -100,7 +100,7 @@ check_forgotten = number('02_head', 69, hints={
     why='0.99^69 = 0.50. With 0.1 it would be 7 batches, which at 8 images are 56: hardly more '
         'than one for each of 37 breeds, too few for a steady mean. 69 batches are 552 images.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c060
+# %% ../../nbs/56b_exercises_train.ipynb #c020
 check_frozen = choice('02_head', 'b', options={
     'a': 'The weights of its convolutions.',
     'b': 'The running means and variances of its batch norms.',
@@ -112,35 +112,20 @@ check_frozen = choice('02_head', 'b', options={
     'd': 'its outputs have changed, as the cell above shows.',
 }, why='They are no parameters: a forward pass in training mode moves them, without any gradient.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c063
-check_four_rates = number('03_onecycle', 1e-5, tolerance=1e-7, hints={
-    (3.3e-4, 3.35e-4): 'that is for equal differences; the rates have equal ratios.',
-    (3e-5, 3.3e-5): 'that is the middle one of three groups.',
-    1e-4: 'that is the third of the four.',
-    1e-6: 'that is the first of the four.',
-    (9.9, 10.1): 'that is the ratio from one group to the next; what is the rate?',
-}, otherwise='From the first to the last of four groups are three steps, all of the same ratio; '
-             'together they make 1000.',
-    why='1e-6, 1e-5, 1e-4, 1e-3. The early layers are 1000 times slower than the head with four '
-        'groups as with three, since the ends stay.')
+# %% ../../nbs/56b_exercises_train.ipynb #c029
+check_training_loss = choice('03_onecycle', 'c', options={
+    'a': 'Training images are warped and lit differently; validation images are not.',
+    'b': 'In training, dropout sets a part of the head\'s numbers to 0.',
+    'c': 'The network has seen the training images and not the validation images.',
+    'd': 'The training loss is an average that still remembers worse networks.',
+}, hints={
+    'a': 'a warped image is harder to recognise, so this does raise the training loss.',
+    'b': 'half a head is worse than a whole one, so this does raise the training loss.',
+    'd': 'the network was worse some batches ago, so this does raise the training loss.',
+}, why='Having seen an image makes its loss lower, not higher. The other three are measured under '
+       'harder conditions than validation, and here they weigh more.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c065
-@code('03_onecycle', why='The rates rise for the fraction `pct_start` of the batches. Batches are '
-                         'counted from 0, so batch 60 is the 61st, and 39 are left to come down.')
-def check_peak(rates):
-    rates = torch.as_tensor(np.asarray(rates))
-    if rates.shape == (2, 100): return '`one_cycle` returns rates and momenta; give the rates.'
-    if rates.shape != (100,): return f'expected 100 rates, got the shape {tuple(rates.shape)}.'
-    if abs(rates.max() - .01) > 1e-6: return f'the largest rate is {rates.max():.3g}, not 0.01.'
-    peak = rates.argmax().item()
-    if peak == 40: return (
-        'it peaks at batch 40: `pct_start` is the fraction that rises, not the one that falls.')
-    if peak == 30: return 'it peaks at batch 30, as by default: `pct_start` moves the peak.'
-    if peak != 60: return f'it peaks at batch {peak}.'
-    if not (rates[:60].diff() > 0).all() or not (rates[60:].diff() < 0).all(): return (
-        'it peaks at batch 60, but does not rise all the way there and fall all the way after it.')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c067
+# %% ../../nbs/56b_exercises_train.ipynb #c027
 PROBABILITIES = .9, .8, .4, .3 # that a network gives to the right one of two classes
 
 def loss_and_error(p): # probabilities of the right class, of two
@@ -161,43 +146,35 @@ def check_confident(p):
         f'fewer are wrong, but the loss falls, too, from {old_loss:.2f} to {loss:.2f}. '
         'How sure is the network of the image that it still gets wrong?')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c069
-check_training_loss = choice('03_onecycle', 'c', options={
-    'a': 'Training images are warped and lit differently; validation images are not.',
-    'b': 'In training, dropout sets a part of the head\'s numbers to 0.',
-    'c': 'The network has seen the training images and not the validation images.',
-    'd': 'The training loss is an average that still remembers worse networks.',
-}, hints={
-    'a': 'a warped image is harder to recognise, so this does raise the training loss.',
-    'b': 'half a head is worse than a whole one, so this does raise the training loss.',
-    'd': 'the network was worse some batches ago, so this does raise the training loss.',
-}, why='Having seen an image makes its loss lower, not higher. The other three are measured under '
-       'harder conditions than validation, and here they weigh more.')
+# %% ../../nbs/56b_exercises_train.ipynb #c023
+check_four_rates = number('03_onecycle', 1e-5, tolerance=1e-7, hints={
+    (3.3e-4, 3.35e-4): 'that is for equal differences; the rates have equal ratios.',
+    (3e-5, 3.3e-5): 'that is the middle one of three groups.',
+    1e-4: 'that is the third of the four.',
+    1e-6: 'that is the first of the four.',
+    (9.9, 10.1): 'that is the ratio from one group to the next; what is the rate?',
+}, otherwise='From the first to the last of four groups are three steps, all of the same ratio; '
+             'together they make 1000.',
+    why='1e-6, 1e-5, 1e-4, 1e-3. The early layers are 1000 times slower than the head with four '
+        'groups as with three, since the ends stay.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c072
-check_batch = number('04_resize', 16, hints={
-    (25, 26): 'that is what fits: 64/2.47. Which power of two fits?',
-    32: '32 images of 352 x 352 have more pixels than 64 of 224 x 224.',
-    (40, 41): 'that divides by the ratio of the sides; activations grow with the area.',
-    64: 'each image now needs 2.47 times as much memory.',
-    8: 'that fits; a larger one does, too.',
-}, otherwise='Memory grows with the area, 2.47 times for each image. How many images fit, '
-             'and which power of two is not above that?',
-    why='64/2.47 = 25.9, and the power of two below it is 16. `largest_batch` finds it by halving: '
-        '64 does not fit, 32 does not, 16 does.')
+# %% ../../nbs/56b_exercises_train.ipynb #c025
+@code('03_onecycle', why='The rates rise for the fraction `pct_start` of the batches. Batches are '
+                         'counted from 0, so batch 60 is the 61st, and 39 are left to come down.')
+def check_peak(rates):
+    rates = torch.as_tensor(np.asarray(rates))
+    if rates.shape == (2, 100): return '`one_cycle` returns rates and momenta; give the rates.'
+    if rates.shape != (100,): return f'expected 100 rates, got the shape {tuple(rates.shape)}.'
+    if abs(rates.max() - .01) > 1e-6: return f'the largest rate is {rates.max():.3g}, not 0.01.'
+    peak = rates.argmax().item()
+    if peak == 40: return (
+        'it peaks at batch 40: `pct_start` is the fraction that rises, not the one that falls.')
+    if peak == 30: return 'it peaks at batch 30, as by default: `pct_start` moves the peak.'
+    if peak != 60: return f'it peaks at batch {peak}.'
+    if not (rates[:60].diff() > 0).all() or not (rates[60:].diff() < 0).all(): return (
+        'it peaks at batch 60, but does not rise all the way there and fall all the way after it.')
 
-# %% ../../nbs/56b_exercises_train.ipynb #c074
-check_fixed_seconds = number('04_resize', 76, tolerance=1, hints={
-    (51, 55): 'that is the part that grows; what is left of 129 seconds?',
-    129: 'then no part would grow, and the larger images would take as long.',
-    0: 'then the larger images would take 2.47 x 129 = 319 seconds.',
-    (97, 98): 'the part that grows becomes 2.47 times as long: it grows by 1.47 times itself.',
-}, otherwise='Call the part that stays a and the part that grows b: a + b = 129, and '
-             'a + 2.47 b = 207. Take one from the other.',
-    why='1.47 b = 78, so b = 53 and a = 76 seconds: if so, more than half of the epoch had nothing '
-        'to do with the size. Reading and decoding files, for example, has not.')
-
-# %% ../../nbs/56b_exercises_train.ipynb #c076
+# %% ../../nbs/56b_exercises_train.ipynb #c036
 @code('04_resize', why='A weight for each channel, and none for a location: pooling makes rows of '
                        'one length from any size.')
 def check_any_size(head):
@@ -212,12 +189,40 @@ def check_any_size(head):
     one[0, :, 6, 6] = 100. # two images that differ at one location
     if torch.allclose(*head(one)): return 'the last location makes no difference to the scores.'
 
-# %% ../../nbs/56b_exercises_train.ipynb #c078
-@code('04_resize', why='The largest logit stays the largest, so no prediction changes. But the '
-                       'probabilities go towards 0 and 1, and a mistake that the network is sure '
-                       'of costs most: the loss rises and the error does not.')
+# %% ../../nbs/56b_exercises_train.ipynb #c032
+check_batch = number('04_resize', 16, hints={
+    (25, 26): 'that is what fits: 64/2.47. Which power of two fits?',
+    32: '32 images of 352 x 352 have more pixels than 64 of 224 x 224.',
+    (40, 41): 'that divides by the ratio of the sides; activations grow with the area.',
+    64: 'each image now needs 2.47 times as much memory.',
+    8: 'that fits; a larger one does, too.',
+}, otherwise='Memory grows with the area, 2.47 times for each image. How many images fit, '
+             'and which power of two is not above that?',
+    why='64/2.47 = 25.9, and the power of two below it is 16. `largest_batch` finds it by halving: '
+        '64 does not fit, 32 does not, 16 does.')
+
+# %% ../../nbs/56b_exercises_train.ipynb #c034
+check_fixed_seconds = number('04_resize', 76, tolerance=1, hints={
+    (51, 55): 'that is the part that grows; what is left of 129 seconds?',
+    129: 'then no part would grow, and the larger images would take as long.',
+    0: 'then the larger images would take 2.47 x 129 = 319 seconds.',
+    (97, 98): 'the part that grows becomes 2.47 times as long: it grows by 1.47 times itself.',
+}, otherwise='Call the part that stays a and the part that grows b: a + b = 129, and '
+             'a + 2.47 b = 207. Take one from the other.',
+    why='1.47 b = 78, so b = 53 and a = 76 seconds: if so, more than half of the epoch had nothing '
+        'to do with the size. Reading and decoding files, for example, has not.')
+
+# %% ../../nbs/56b_exercises_train.ipynb #c038
+FACTORS = torch.logspace(-2, 2, 401)
+
+@code('04_resize', why='The largest logit stays the largest, so each factor has the same error. '
+                       'The loss is least where the network is as sure as it is often right. To '
+                       'look for that factor is called temperature scaling.')
 def check_factor(factor, logits, y):
-    loss, louder = F.cross_entropy(logits, y), F.cross_entropy(logits*factor, y)
     if factor <= 0: return 'a factor of 0 or less changes the predictions, and the error with them.'
-    if louder < 2*loss: return (
-        f'the loss goes from {loss:.3f} to {louder:.3f}; it has to become twice as large.')
+    losses = torch.stack([F.cross_entropy(logits*f, y) for f in FACTORS])
+    loss, least = F.cross_entropy(logits*factor, y), losses.min()
+    if loss <= 1.05*least + .005: return None
+    best = FACTORS[losses.argmin()]
+    words = 'sure of its mistakes; try a smaller' if factor > best else 'unsure; try a larger'
+    return f'the loss is {loss:.3f}, the least is {least:.3f}: the network is too {words} factor.'

@@ -32,14 +32,20 @@ def quantise(
     return lo, hi, ((maps - lo[:, None, None])/span*255).round().byte()
 
 # %% ../../nbs/52_web_explorer.ipynb #c008
-def _packed(store, i, layer, method): # the maps of all classes, ready for JSON
+def packed_map(
+    maps:Tensor, # (k,h,w)
+)->dict: # lo, hi, h, w, maps
+    "Maps for the page's `unpack`, ready for JSON"
+    lo, hi, q = quantise(maps)
+    lo, hi = ([float(f'{v:.6g}') for v in values.tolist()] for values in (lo, hi))
+    return dict(h=q.shape[1], w=q.shape[2], lo=lo, hi=hi, maps=_base64(q.numpy()))
+
+def _packed(store, i, layer, method): # the maps of all classes
     targets = range(1 if method in CLASS_AGNOSTIC else len(store.class_names))
     maps = torch.stack([store.map(i, layer, k, method) for k in targets])
     zeros = (~maps.flatten(1).any(1)).nonzero()[:1, 0].tolist() # what the first says, all say
     note = store.note(i, layer, zeros[0], method) if zeros else ''
-    lo, hi, q = quantise(maps)
-    lo, hi = ([float(f'{v:.6g}') for v in values.tolist()] for values in (lo, hi))
-    return dict(h=q.shape[1], w=q.shape[2], lo=lo, hi=hi, maps=_base64(q.numpy()), note=note)
+    return packed_map(maps) | dict(note=note)
 
 def _base64(array): # of its bytes
     return b64encode(array.tobytes()).decode()
