@@ -77,6 +77,16 @@ def page_output(output): # -> a list of outputs
     after = [html_output(STILL)] if is_still(data) else []
     return [nbformat.from_dict(output), *after]
 
+def joined(outputs):
+    "What a cell printed, in one piece, however often the kernel sent it"
+    kept = []
+    for o in outputs:
+        follows = kept and o['output_type'] == kept[-1]['output_type'] == 'stream'
+        if follows and o['name'] == kept[-1]['name']:
+            kept[-1]['text'] = ''.join(kept[-1]['text']) + ''.join(o['text'])
+        else: kept.append(dict(o))
+    return kept
+
 def statements(source):
     "What stands in a cell, without IPython's own lines"
     return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
@@ -89,9 +99,11 @@ def is_test(cell, body): # it ends with an assertion, and leaves neither an outp
     return asserts and not defines and not cell.get('outputs')
 
 def defined(body):
-    "The public names that the statements define, for a line"
-    names = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
-    names = [name for name in names if not name.startswith('_')]
+    "The names that statements define, for a line: the public ones if there are any"
+    made = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
+    targets = [t for o in body if isinstance(o, ast.Assign) for t in o.targets]
+    made += [o.id for t in targets for o in ast.walk(t) if isinstance(o, ast.Name)]
+    names = [name for name in made if not name.startswith('_')] or made
     return ', '.join(names[:3]) + ', ...'*(len(names) > 3)
 
 def fold(cell, source): # None: it stays open
@@ -131,7 +143,7 @@ def code_cell(cell):
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
     if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
     if 'player' in found: outputs = [html_output(player(found, cell.outputs))]
-    else: outputs = [shown for o in cell.get('outputs', []) for shown in page_output(o)]
+    else: outputs = [shown for o in joined(cell.get('outputs', [])) for shown in page_output(o)]
     metadata = {'tags': tags} | ({'mystnb': render} if render else {})
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
