@@ -25,7 +25,7 @@ def test_it_sends_three_readers_on():
     text = source(cells(START)[-1])
     assert all(o in text for o in ('understand it', 'two hours', 'model of your own'))
     path = re.findall(r'\]\((\d\w*\.ipynb)\) \| (\d+) \|', text)         # lessons and minutes
-    assert 4 <= len(path) and all((ROOT/'nbs'/name).exists() for name, _ in path)
+    assert 3 <= len(path) and all((ROOT/'nbs'/name).exists() for name, _ in path)
     assert sum(int(n) for _, n in path) + 15 <= 120
     for name, n in path: assert abs(count_notebook(ROOT/'nbs'/name).minutes - int(n)) <= 3, name
 
