@@ -272,8 +272,8 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
     _say(f"{len(x)} {images}, layer {report.layer}")
     for line in str(report).splitlines():
         _say(line)
-    if rubric: _print_rubric(report.rubric)
     _say(f"wrote {report.save(path, rubric)}")
+    if rubric: _print_rubric(report.rubric)
 
 def _print_rubric(criteria):
     met = [o.met for o in criteria]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from petcam.checks import _compared, QUESTIONS, check
+from petcam.checks import _compared, QUESTIONS, RUBRIC, Check, CheckReport, check
 from petcam.engine.scoring import refit_batch_norms
 from petcam.gradcam import grad_cam
 
@@ -398,3 +398,25 @@ def test_the_page_and_hostile_names(net, asked, tmp_path):
     assert 'petcam' in page and report._repr_html_() in page
     assert not any(word in report.verdict for word in (' is right', 'correct')) and all(name in report.verdict for name in report.checks)
     for c in report.checks.values(): assert (f'It does not show {c.caveat}.' in str(report)) or not c.passed
+
+# --- the rubric of the last project
+
+def report_of(passed, failed=(), unanswered=(), images=8):
+    said = [(passed, True), (failed, False), (unanswered, None)]
+    return CheckReport({name: Check(name, sign, 0., 1., 'said.') for names, sign in said for name in names}, 'last', None, [None]*images)
+
+def test_the_rubric_asks_for_all_checks():
+    assert {name for names in RUBRIC.values() for name in names} == set(QUESTIONS) - {'map'}
+    marks = [str(o)[:3] for o in report_of(QUESTIONS).rubric]
+    assert marks.count('[x]') == 8 and marks.count('[?]') == 3 and len(marks) == len(RUBRIC)
+
+@pytest.mark.parametrize('name', sorted(set(QUESTIONS) - {'map'}))
+def test_one_check_that_fails_or_has_no_answer_leaves_one_criterion_open(name):
+    others = set(QUESTIONS) - {name}
+    for report, words in (report_of(others, [name]), f'{name} failed: say what it means'), (report_of(others, [], [name]), f'{name} unanswered'), (report_of(others), f'{name} unanswered'):
+        left = [o for o in report.rubric if o.met is False]
+        assert len(left) == 1 and name in RUBRIC[left[0].words] and left[0].why == words
+
+def test_the_rubric_counts_images():
+    few = report_of(QUESTIONS, images=7).rubric[0]
+    assert few.met is False and few.why == '7 given' and report_of(QUESTIONS).rubric[0].met

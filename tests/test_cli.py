@@ -508,6 +508,18 @@ def test_check_prints_its_answers_and_writes_the_same_page(masked, capsys):
     assert status == 0 and 'The mask covers 50% of the image' in again and 'the method is class-agnostic' in again and 'images with a mask' not in wrong
     assert sorted(o.name for o in (masked/'checks').iterdir()) == ['check.html']        # its own page is replaced
 
+def test_check_fills_in_the_rubric_on_request(masked, capsys):
+    words = ['check', masked/'pets', '--model', masked/'out'/'models'/'stage-3.pth', '--n', '6', '--out', masked/'rubric', '--method', 'Eigen-CAM']
+    status, said, wrong = typed(capsys, *words)
+    assert status == 0 and 'rubric of' not in said and '<h2>Rubric' not in (masked/'rubric'/'check.html').read_text()
+    status, said, wrong = typed(capsys, *words, '--rubric')
+    lines = said.partition('rubric of the last project: ')[2].splitlines()
+    marks = [line[:3] for line in lines[1:]]
+    assert (status, wrong) == (0, '') and lines[0] == f"{marks.count('[x]')} of 8 criteria met; 3 more are for you to judge" and len(marks) == 11
+    assert '[ ] eight images or more (6 given)' in lines and any('class failed: say what it means' in line for line in lines)
+    page = (masked/'rubric'/'check.html').read_text()
+    assert page.count('<li>') == 11 and page.count('<li>\u2713') == marks.count('[x]') and page.count('<li>?') == 3
+
 def test_check_leaves_out_what_is_no_image(trained, tmp_path, capsys):
     (tmp_path/'bad.jpg').write_bytes(b'')
     words = ['--model', trained/'out'/'models'/'stage-3.pth', '--out', tmp_path/'out']

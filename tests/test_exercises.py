@@ -91,6 +91,8 @@ def test_starters_and_solutions_are_found(module):
     one, two = docs_exercises.places(cells)
     assert (one.cell, one.names, one.solutions) == (2, ['check_size'], ['answer = 3\n']) and (two.cell, two.solutions) == (5, [])
     assert docs_exercises.solved(cells[2].source, one) == 'answer = 3\ncheck_size(answer)'
+    with_imports = 'import a\nfrom b import (c,\n    d)\nx = 1\n' + cells[2].source.partition('\n')[2]
+    assert docs_exercises.solved(with_imports, one) == 'import a\nfrom b import (c,\n    d)\nanswer = 3\ncheck_size(answer)'
 
 def test_the_site_shows_forms_for_numbers_and_choices(module):
     cells = lesson(START, 'answer = None\ncheck_size(answer)', 'check_sum(None)', 'def f(): ...\ncheck_code(f)', "progress('x')", '1 + 1')

@@ -52,9 +52,13 @@ def places(cells):
     return found
 
 def solved(source, place):
-    "A starter with its solution in place of all that stands before its checkers"
+    "A starter with its solution in place of all that stands before its checkers, but imports"
+    lines, kept = source.splitlines(), []
+    for node in statements(source):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)): continue
+        kept += lines[node.lineno - 1:node.end_lineno]
     first = min(line for name, line in calls(source).items() if name in place.names)
-    return place.solutions[0] + '\n'.join(source.splitlines()[first - 1:])
+    return '\n'.join([*kept, place.solutions[0].rstrip(), *lines[first - 1:]])
 
 # --- on the site
 

@@ -18,7 +18,7 @@ def smaller(png, dense):
     image, out = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
     drawing = image.getcolors(2048) is not None
     if drawing: image.quantize(64).save(out, 'PNG', optimize=True)
-    else: image.save(out, 'JPEG', quality=60 if dense else 80)     # at half its size, what 60 loses is not seen
+    else: image.save(out, 'JPEG', quality=60 if dense else 80) # dense: it is shown at half its size
     return ('image/png' if drawing else 'image/jpeg'), base64.b64encode(out.getvalue()).decode()
 
 def only_slider(output):

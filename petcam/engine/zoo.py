@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from torch import nn
-from torchvision import models
 from ..augment import get_transforms
 from .lookup import nearest
 from ..files.images import as_tensor, normalize
 from ..head import create_cnn
 from ..training.checkpoints import load_matching, read_checkpoint
-from ..training.weights import pretrained_weights
+from ..training.weights import (
+    imagenet_record, make_network, network_names, pretrained_weights)
 
 # %% ../../nbs/54b_zoo.ipynb #c005
 @dataclass
@@ -81,12 +81,11 @@ def _ours(path, weights, names):
     model, about = load_trained(path)
     return OpenModel(model, about['classes'], _lesson_transform(about['size']), '0', about)
 
-def _of_torchvision(name, weights, names):
-    known = models.list_models(module=models) # those that classify images
+def _of_torchvision(name, weights, names): # or of ours
+    known = network_names()
     if name not in known:
         raise ValueError(f'torchvision has no {name!r}; the nearest are {nearest(name, known)}')
-    choices = models.get_model_weights(name)
-    usual = getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
+    usual = imagenet_record(name)
     categories = usual.meta['categories']
     if weights == 'none': state, n = None, len(names or categories)
     elif weights is None: state, n = pretrained_weights(name, 'imagenet'), len(categories)
@@ -94,7 +93,7 @@ def _of_torchvision(name, weights, names):
         state = _weights_in(weights)
         n = _classes_of(state) or len(categories)
     _check_count(names, n, name)
-    model = models.get_model(name, num_classes=n)
+    model = make_network(name, num_classes=n)
     if state: load_matching(model, state, weights or name)
     if names is None and n == len(categories): names = categories
     return OpenModel(model, names, usual.transforms())

@@ -9,6 +9,7 @@ __all__ = ['autocast']
 from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
+from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 # %% ../../nbs/32_precision.ipynb #c023
@@ -56,10 +57,11 @@ class _QuickDepthwise(TorchFunctionMode):
     "While it is entered, strided depthwise convolutions run as `_StridedDepthwise`"
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.conv2d and len(args) == 7: # as nn.Conv2d calls it
-            tensors, (stride, padding, _, groups) = args[:3], args[3:]
+            tensors, groups = args[:3], args[6]
+            stride, padding, dilation = (o if isinstance(o, str) else _pair(o) for o in args[3:6])
             if groups > 1 and max(stride) > 1 and not isinstance(padding, str):
                 x, w, bias = (None if o is None else o.bfloat16() for o in tensors)
-                return _StridedDepthwise.apply(x, w, bias, *args[3:])
+                return _StridedDepthwise.apply(x, w, bias, stride, padding, dilation, groups)
         return func(*args, **kwargs or {})
 
 # %% ../../nbs/32_precision.ipynb #c027

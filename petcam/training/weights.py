@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from ..toy.pretraining import TOY_ARCH, toy_weights
+from .efficientnet import (
+    EfficientNetLite0, efficientnet_lite0_file, rename_like)
 
 # %% ../../nbs/31_weights.ipynb #c012
 def _seal(file, n): # what ends an archive of ours after its first `n` bytes: a comment
@@ -105,9 +107,27 @@ def check_tensor(
         raise ValueError(f'{source}: {name} holds values that are not finite')
 
 # %% ../../nbs/31_weights.ipynb #c007
-def _imagenet(arch, kaggle='/kaggle/input'):
+OWN_NETWORKS = {'efficientnet_lite0': EfficientNetLite0} # beside torchvision's
+
+def network_names()->list[str]:
+    "All that classify images: torchvision's, and petcam's own"
+    return sorted([*models.list_models(module=models), *OWN_NETWORKS])
+
+def make_network(arch:str, **options)->nn.Module:
+    "A network by its name, with random weights"
+    make = OWN_NETWORKS.get(arch)
+    return make(**options) if make else models.get_model(arch, **options)
+
+def imagenet_record(arch:str): # an entry of torchvision's: class names, preparation, address
+    "What torchvision says of the ImageNet weights of a network"
+    if arch in OWN_NETWORKS: arch = 'mobilenet_v2' # prepared alike; the same classes
     choices = models.get_model_weights(arch)
-    weights = getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
+    return getattr(choices, 'IMAGENET1K_V1', choices.DEFAULT)
+
+def _imagenet(arch, kaggle='/kaggle/input'):
+    if arch in OWN_NETWORKS:
+        return rename_like(make_network(arch), read_tensors(efficientnet_lite0_file()))
+    weights = imagenet_record(arch)
     name = Path(weights.url).name
     attached = [*Path(kaggle).glob(f'*/{name}'), *Path(kaggle).glob(f'datasets/*/*/{name}')]
     if attached: return read_tensors(attached[0])
@@ -121,7 +141,7 @@ def _imagenet(arch, kaggle='/kaggle/input'):
             f"weights='toy' for {TOY_ARCH}, or None") from None
 
 def pretrained_weights(
-    arch:str, # the name of a torchvision model
+    arch:str, # one of `network_names`
     weights:str|Path, # 'imagenet', 'toy', or a file
 )->dict: # a state dict
     "The weights of a network: ImageNet's, the toy network's, or those in a file"

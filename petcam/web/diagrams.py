@@ -6,7 +6,7 @@
 __all__ = ['Diagram', 'sliding_kernel', 'two_poolings', 'layer_groups', 'receptive_field', 'weighted_sum', 'known_answers',
            'course_map']
 
-# %% ../../nbs/52b_diagrams.ipynb #c034
+# %% ../../nbs/52b_diagrams.ipynb #c002
 import xml.etree.ElementTree as ET
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from ..methods import grad_cam_map
 from ..onecycle import lr_range
 from .page import _asset
 
-# %% ../../nbs/52b_diagrams.ipynb #c037
+# %% ../../nbs/52b_diagrams.ipynb #c005
 class Diagram:
     "A drawing that Jupyter shows, and that is its own SVG as a text"
     def __init__(self, svg:ET.Element):
@@ -33,7 +33,7 @@ class Diagram:
     def __repr__(self):
         return f"Diagram: {self.svg.findtext('title')}"
 
-# %% ../../nbs/52b_diagrams.ipynb #c039
+# %% ../../nbs/52b_diagrams.ipynb #c007
 WIDTH = 400
 
 def _add(parent, tag, text=None, **attributes):
@@ -91,7 +91,7 @@ def _pet(svg, x, y, side, ears=True, **more): # a head, seen from the front, in 
     for u in .36, .64:
         _add(svg, 'circle', cx=x + u*side, cy=y + .52*side, r=.05*side, class_='paper')
 
-# %% ../../nbs/52b_diagrams.ipynb #c042
+# %% ../../nbs/52b_diagrams.ipynb #c010
 def sliding_kernel()->Diagram:
     "A kernel of 3 x 3 on an image of 5 x 6: what stands under it becomes one number"
     image = torch.tensor([0., 0, 0, 1, 1, 1]).repeat(5, 1)
@@ -121,7 +121,7 @@ def sliding_kernel()->Diagram:
     _label(svg, 4, 246, 'Dashed: the next step. High where it gets brighter to the right.', 'soft')
     return Diagram(svg)
 
-# %% ../../nbs/52b_diagrams.ipynb #c045
+# %% ../../nbs/52b_diagrams.ipynb #c013
 def two_poolings()->Diagram:
     "Two channels with the same average, told apart by their maxima"
     a = torch.ones(1, 2, 3, 3)
@@ -149,7 +149,7 @@ def two_poolings()->Diagram:
         _label(svg, 336, 58 + 48*i, f'channel {i % 2}', 'soft')
     return Diagram(svg)
 
-# %% ../../nbs/52b_diagrams.ipynb #c048
+# %% ../../nbs/52b_diagrams.ipynb #c016
 def layer_groups()->Diagram:
     "ResNet-34 in three groups, and their learning rates for three ways to write them"
     with torch.device('meta'): # names are enough: no weights
@@ -180,7 +180,7 @@ def layer_groups()->Diagram:
             _label(svg, 66 + 134*i, y + 41, _number(rate), 'middle')
     return Diagram(svg)
 
-# %% ../../nbs/52b_diagrams.ipynb #c051
+# %% ../../nbs/52b_diagrams.ipynb #c019
 def receptive_field()->Diagram:
     "Three convolutions over a row of pixels: what one location of the last one sees"
     convolutions = [(3, 2), (3, 1), (3, 2)] # kernel, stride
@@ -217,7 +217,7 @@ def receptive_field()->Diagram:
     _label(svg, 6, 282, 'Blue: all that the one location on top depends on.', 'soft')
     return Diagram(svg)
 
-# %% ../../nbs/52b_diagrams.ipynb #c054
+# %% ../../nbs/52b_diagrams.ipynb #c022
 def weighted_sum()->Diagram:
     "Grad-CAM: feature maps, a weight for each, their sum, and what is above zero"
     a = torch.tensor([[[0., 0, 0], [0, 3, 1], [0, 1, 0]], [[0, 1, 0], [2, 2, 0], [0, 0, 0]],
@@ -248,7 +248,7 @@ def weighted_sum()->Diagram:
     _label(svg, 4, 353, "class's score with respect to that feature map", 'soft')
     return Diagram(svg)
 
-# %% ../../nbs/52b_diagrams.ipynb #c057
+# %% ../../nbs/52b_diagrams.ipynb #c025
 def _cells(svg, x, y, side, n, marked=()): # a frame of n x n cells
     for i in range(n):
         for j in range(n):
@@ -291,7 +291,7 @@ def _deleted(svg, x, y, side):
     for i, j in (0, 1), (1, 2), (2, 1):
         _box(svg, x + j*side/3, y + i*side/3, side/3, side/3, 'paper')
 
-# %% ../../nbs/52b_diagrams.ipynb #c058
+# %% ../../nbs/52b_diagrams.ipynb #c026
 def known_answers()->Diagram:
     "Where the right answer of each benchmark comes from"
     marked = [
@@ -328,9 +328,9 @@ def known_answers()->Diagram:
             y += 70
     return Diagram(svg)
 
-# %% ../../nbs/52b_diagrams.ipynb #c061
+# %% ../../nbs/52b_diagrams.ipynb #c029
 COURSE = [
-    ('Begin', 'the whole way in fifteen minutes', {'00_start': 'Start'}),
+    ('Begin', 'the whole way in fifteen minutes', {'00_start': 'Start here'}),
     ('Train', 'a network that tells 37 breeds apart', {
         '00a_data': 'Data', '00b_sliders': 'Sliders', '01_augment': 'Augmentation',
         '02_head': 'The head', '03_onecycle': 'One cycle', '04_resize': 'Larger images'}),
@@ -346,7 +346,7 @@ COURSE = [
         '11_toypets': 'Toy pets', '12_mistakes': 'What was learnt', '13_cli': 'The command'}),
 ]
 
-# %% ../../nbs/52b_diagrams.ipynb #c062
+# %% ../../nbs/52b_diagrams.ipynb #c030
 def course_map(
     folder='', # of the lessons' pages, as seen from the page that shows the map
 )->Diagram:
