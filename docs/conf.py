@@ -6,7 +6,7 @@ from project import settings
 
 s = settings()
 project, author, copyright, release = s['title'], s['author'], s['copyright'], s['version']
-extensions = ['myst_nb', 'sphinx_copybutton', 'docs_math', 'docs_exercises']
+extensions = ['myst_nb', 'sphinx_copybutton', 'docs_math', 'docs_exercises', 'docs_access']
 nb_execution_mode = 'off'          # the outputs that the notebooks store are shown, nothing is run
 nb_ipywidgets_js = {}              # no widgets are stored, so nothing needs their scripts
 myst_enable_extensions = ['dollarmath', 'amsmath', 'colon_fence', 'deflist']

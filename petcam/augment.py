@@ -182,7 +182,8 @@ def play_augment(
         how = dict(warp=warp, degrees=degrees, zoom=(zoom, row, col), flip=flip)
         new = change(x, size, padding_mode, brightness=brightness, contrast=contrast,
                      **how)
-        figure = show_row(old, new, titles=['where it is read', 'the new image'])
+        figure = show_row(old, new, titles=['where it is read', 'the new image'],
+                          height=3.2)
         at = change(positions, size, 'border', **how)[:2]
         top, bottom, left, right = at[:, 0], at[:, -1], at[:, :, 0], at[:, :, -1]
         edge = torch.cat([top, right, bottom.flip(1), left.flip(1)], 1)

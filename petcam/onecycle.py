@@ -61,13 +61,13 @@ def play_schedule(
 
     def draw(pct_start=.3, div_factor=25, lr=slice(1e-2), log=False):
         lrs, moms = one_cycle(n, lr_range(lr, 3), (.95, .85), div_factor, pct_start)
-        figure = Figure((7.4, 2.5))
+        figure = Figure((7.8, 2.8))
         rates, momentum = figure.subplots(1, 2, width_ratios=(3, 2))
         figure.subplots_adjust(left=.1, right=.99, bottom=.2, top=.9, wspace=.22)
         rates.plot(lrs, label=['early body', 'late body', 'head'])
         rates.set(title='learning rates', xlabel='batch')
         if log: rates.set_yscale('log')
-        rates.legend(loc='best', fontsize=8)
+        rates.legend(loc='best', fontsize=9)
         momentum.plot(moms)
         momentum.set(title='momentum', xlabel='batch')
         head = lrs[:,2]
@@ -210,7 +210,7 @@ class Learner:
         return summary(self.model, self.data.one_item(self.data.valid_ds[0][0]))
 
     def path(self, name)->Path:
-        "The file of that name"
+        "The file of that name, in `model_dir` unless it is a full path"
         return self.model_dir/f'{name}.pth'
 
     def save(self, name, with_opt=True, **more)->Path:

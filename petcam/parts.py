@@ -210,13 +210,13 @@ def _agreement_rows(rho): # method -> (n,): the methods, and the same with rando
 def plot_parts(result:PartStudy)->Figure:
     "What the network loses without each part, and how well maps rank that"
     rho = agreements(result)
-    figure = Figure(figsize=(4.2*(1 + len(rho)), 3.8), layout='constrained')
-    left, *others = figure.subplots(1, 1 + len(rho))
-    for ax in others[1:]:
-        ax.sharex(others[0])
-    plot_intervals(left, _effect_rows(result.effects), ['head'], chance=0, scale=1)
-    left.set(title=f'logit lost without the part\n({len(result.breeds)} toy pets; head: with face)')
-    for ax, (layer, of_layer) in zip(others, rho.items()):
+    figure = Figure(figsize=(max(7.8, 3*len(rho)), 6), layout='constrained')
+    above, below = figure.subfigures(2, 1, height_ratios=(4, 5))
+    top = above.subplots()
+    plot_intervals(top, _effect_rows(result.effects), ['head'], chance=0, scale=1)
+    top.set(title=f'logit lost without the part ({len(result.breeds)} toy pets; head: with face)')
+    axs = below.subplots(1, len(rho), squeeze=False, sharex=True, sharey=True)[0]
+    for ax, (layer, of_layer) in zip(axs, rho.items()):
         shown, hollow = _agreement_rows(of_layer)
         plot_intervals(ax, shown, BASELINES, chance=0, hollow=hollow, scale=1)
         ax.set(title=f'layer {layer}: rank correlation\n(hollow: random weights)')

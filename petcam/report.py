@@ -64,7 +64,7 @@ def curves_figure(
         ax.set(title=title, xlabel='batch')
         ax.grid(alpha=.3)
     axs[1].set_yscale('log')
-    axs[2].legend(fontsize=7)
+    axs[2].legend(fontsize=9)
     return fig
 
 def _stages_table(runs):

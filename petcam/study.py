@@ -483,9 +483,12 @@ def study_figure(
     "For each benchmark the scores, and below by how much each method beats the best baseline"
     rows = [r for r in rows if r.layer == layer]
     columns = [c for c in _COMPARED if c in {(r.game, r.measure) for r in rows}]
-    fig = Figure((2 + 2*len(columns), 6.5), layout='constrained')
-    axes = fig.subplots(2, len(columns), squeeze=False, sharey='row', height_ratios=(9, 6))
-    for (above, below), (game, measure) in zip(axes.T, columns):
+    bands = [columns[i:i + 4] for i in range(0, len(columns), 4)] # as wide as a page
+    fig = Figure((2 + 1.7*len(bands[0]), 6.5*len(bands)), layout='constrained')
+    parts = fig.subfigures(len(bands), squeeze=False)[:, 0]
+    pairs = [pair for part, band in zip(parts, bands) for pair in part.subplots(
+        2, len(band), squeeze=False, sharey='row', height_ratios=(9, 6)).T]
+    for (above, below), (game, measure) in zip(pairs, columns):
         here = [r for r in rows if (r.game, r.measure) == (game, measure)]
         scores = _intervals(here, ('mean', 'low', 'high'))
         hollow = {o: scores.pop(f'{o}, random weights') for o in METHODS

@@ -366,8 +366,9 @@ def page(images, tmp_path_factory, browser):
 def test_in_a_browser_it_starts_at_the_predicted_class_and_the_last_layer(page, images):
     store = MapStore(small(), images, class_names=NAMES)
     top = int(store.logits(0).argmax())
-    assert [page.input_value(f'.px-{o}') for o in ('target', 'layer', 'alpha', 'method')] == [str(top), '2', '0.6', '0']
-    start = f"{verdict(store.logits(0), top, NAMES)}, layer {store.layers[-1]}, "
+    assert [page.input_value(f'.px-{o}') for o in ('target', 'layer', 'alpha', 'method')] == [str(top), '2', '0.8', '0']
+    h, w = store.shapes['6'][1:]
+    start = f"{verdict(store.logits(0), top, NAMES)}, {h} x {w}, late (layer 6), "
     assert page.inner_text('.px-words').startswith(start)
     assert page.inner_text('.px-list [aria-pressed=true]').startswith(NAMES[top])
 
@@ -386,7 +387,7 @@ def test_in_a_browser_the_map_on_show_is_the_right_one(page, images):
         shown = torch.tensor(got['v']).view(got['h'], got['w'])
         assert (shown - m).abs().max() <= (m.max() - m.min())/500
         rgb = lambda o: np.array(o, np.uint8).reshape(*got['size'], 4)[..., :3]
-        ours = overlay(rgb(got['under']), shown, .6, signed=True).astype(int) # our own drawing of the page's map and image
+        ours = overlay(rgb(got['under']), shown, .8, signed=True).astype(int) # our own drawing of the page's map and image
         assert np.abs(rgb(got['over']) - ours).max() <= 2 and got['size'] == [64, 80]
         assert describe(shown).split('. ')[0] in got['said'] and all(o in got['said'] for o in (NAMES[k], store.layers[l], methods[j]))
     assert not page.failed and len([o for o in page.asked if not o.startswith('data:')]) == 1
@@ -464,7 +465,7 @@ def js_cases(model, images):
                 if (hi[k] - lo[k]) < 1: cases['unpack'].append(dict(packed=packed, target=k, values=flat(shown)))
                 for e in explorers:
                     e.image, e.layer, e.method, e.target = 1, layer, method, k
-                    cases['words'].append(dict(text=e.words(), h=len(e.map), w=len(e.map.T), values=flat(e.map), names=NAMES, layer=layer, method=method, target=k,
+                    cases['words'].append(dict(text=e.words(), h=len(e.map), w=len(e.map.T), values=flat(e.map), names=NAMES, layer=layer, depth=store.depths[layer], method=method, target=k,
                         logits=e.store.logits(1).tolist(), agnostic=method in CLASS_AGNOSTIC, activation=e.store.activation, box=list(e.store.box(1) or []), note=''))
     for m in map_cases():
         (h, w), (H, W) = m.shape, rng.randint(1, 40, 2).tolist()

@@ -35,6 +35,35 @@ def test_hook_output_on_in_place_layers_of_resnet34(name):
     with hook_output(layer) as h: m(x)
     assert torch.equal(h.stored, want[0]) and hooks(m) == 0
 
+def by_captum(net, layer, x):
+    from captum.attr import LayerGradCam
+    return LayerGradCam(net, layer).attribute(x, 2, relu_attributions=True)[0, 0].detach()
+
+def by_grad_cam(net, layer, x):
+    GradCAM = pytest.importorskip('pytorch_grad_cam', reason='grad-cam is not installed').GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with GradCAM(net, [layer]) as cam:
+        cam(x, [ClassifierOutputTarget(2)])
+        kept = cam.activations_and_grads
+        map = cam.get_cam_image(x, layer, None, kept.activations[0].numpy(), kept.gradients[0].numpy(), False)
+    return torch.tensor(map)[0].relu()
+
+def by_torchcam(net, layer, x):
+    methods = pytest.importorskip('torchcam.methods', reason='torchcam is not installed')
+    with methods.GradCAM(net, layer) as cam: return cam(2, net(x), normalized=False)[0][0]
+
+@pytest.mark.parametrize('inplace', [False, True])
+@pytest.mark.parametrize('library, wrong', [(by_captum, False), (by_grad_cam, True), (by_torchcam, True)]) # as lesson 06 says, which names the versions
+def test_libraries_whose_map_is_wrong_where_a_relu_overwrites_the_layer(x, library, wrong, inplace):
+    m, x = tiny(), x[:1]
+    m[1].bias.data.copy_(torch.tensor([.5, -1., 1., -.5]))
+    m[2].inplace = inplace
+    a = m[1](m[0](x)).detach().requires_grad_()
+    g, = torch.autograd.grad(m[3:](a.relu())[0, 2], a)
+    want = (g.mean((2, 3), keepdim=True)*a).sum(1).relu()[0].detach()
+    assert want.max() > 1e-3
+    assert torch.allclose(library(m, m[1], x), want, atol=1e-6) == (not (wrong and inplace))
+
 def test_hook_output_gradient_equals_autograd_even_when_all_is_frozen(x):
     m = tiny()
     a = m[1](m[0](x)).detach().requires_grad_()

@@ -3,6 +3,7 @@ import base64, hashlib, os, re, shutil, subprocess, sys
 from pathlib import Path
 import numpy as np
 import pytest, torch
+from axe import violations
 from markupsafe import Markup
 from PIL import Image
 from torch import nn
@@ -141,6 +142,33 @@ def test_the_policy_names_the_styles_and_the_script_of_the_page(report):
     inline = re.findall('<(?:style|script)>(.*?)</(?:style|script)>', html, re.S)
     assert len(inline) == 3 and all(base64.b64encode(hashlib.sha256(o.encode()).digest()).decode() in allowed for o in inline)
     assert policy.startswith("default-src 'none'; img-src data:; ") and 'unsafe' not in policy
+
+# --- with a screen reader or a keyboard
+
+def all_pages(learn, folder, report):
+    "One of each kind of page"
+    from petcam.checks import check
+    files, targets = learn.data.valid_ds.files[:4], learn.data.valid_ds.y[:4]
+    rows = [Row('single', '0', name, 'energy', .5, .1, 4) for name in ('Grad-CAM', 'LayerCAM')]
+    (folder/'study.html').write_text(study_html(learn.model, learn.data, files, targets, Study(rows, torch.rand(4)), FACTS), encoding='utf-8')
+    checked = check(learn.model, None, torch.rand(2, 3, 64, 64), class_names=learn.data.classes)
+    return [report, folder/'study.html', checked.save(folder/'check.html', rubric=True),
+            explorer_html(small(3), torch.rand(2, 3, 64, 64).unbind(), folder/'explorer.html', titles=['a', 'b'])]
+
+def test_axe_finds_nothing_serious_and_no_page_is_too_wide(learn, tmp_path, report, browser):
+    found = []
+    for path in all_pages(learn, tmp_path, report):
+        for scheme in ('light', 'dark'):
+            tab = browser.new_page(color_scheme=scheme)
+            for width in (1400, 390):
+                tab.set_viewport_size(dict(width=width, height=900))
+                tab.goto(path.as_uri())
+                assert tab.locator('main h1, main .px').count() and tab.locator('main').count() == 1
+                wide = tab.evaluate('document.documentElement.scrollWidth')
+                if wide > width: found.append(f'{path.name} at {width}: {wide} px wide')
+                found += [f'{path.name}, {scheme}, {width}: {o}' for o in violations(tab)]
+            tab.close()
+    assert not found
 
 # --- templates
 

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 import pytest
+from axe import violations
 
 ROOT = Path(__file__).parents[1]
 DOCS, SITE = ROOT/'docs', ROOT/'build'/'site'
@@ -196,8 +197,102 @@ def test_every_page_is_whole_and_readable(tab, pages):
             found += [f'{name}, {theme}, at {width} px: {o}' for o in tab.evaluate(PALE)]
     assert not found + tab.complaints + tab.elsewhere
 
+def test_axe_finds_nothing_serious(tab, pages):
+    "Folded parts are opened; what a narrow or a dark page may change is tried again there"
+    found = []
+    for name in pages:
+        tab.set_viewport_size(dict(width=1400, height=900))
+        tab.goto(address(name))
+        tab.add_style_tag(content='*{transition:none!important}')
+        tab.evaluate("document.documentElement.dataset.theme = 'light'; document.querySelectorAll('details').forEach(o => o.open = true)")
+        found += [f'{name}: {o}' for o in violations(tab)]
+        tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+        tab.set_viewport_size(dict(width=390, height=900))
+        found += [f'{name}, dark, narrow: {o}' for o in violations(tab, 'color-contrast', 'scrollable-region-focusable', 'summary-name')]
+    assert not found
+
+def test_axe_finds_what_is_wrong(tab):
+    tab.set_content('<html lang=en><title>x</title><main><details><summary></summary>x</details><p style="color:#bbb">pale</p></main>')
+    assert {o.split(':')[0] for o in violations(tab)} == {'summary-name', 'color-contrast'}
+    assert {o.split(':')[0] for o in violations(tab, 'color-contrast')} == {'color-contrast'}
+
+def test_a_keyboard_reaches_every_fold_and_table(tab):
+    tab.set_viewport_size(dict(width=390, height=900))
+    for name in ('lessons/08_gradcam.html', 'results.html'):
+        tab.goto(address(name))
+        wanted = tab.evaluate("""() => [...document.querySelectorAll('main summary, main .pst-scrollable-table-container')]
+            .filter(o => o.checkVisibility() && (o.matches('summary') || o.scrollWidth > o.clientWidth)).map((o, i) => o.dataset.at = i).length""")
+        reached = set()
+        for _ in range(400):
+            tab.keyboard.press('Tab')
+            reached.add(tab.evaluate('document.activeElement.dataset.at'))
+            if len(reached - {None}) == wanted: break
+        assert wanted > 2 and len(reached - {None}) == wanted, name
+    tab.goto(address('lessons/08_gradcam.html'))
+    fold = tab.locator('main details.hide > summary').first
+    fold.focus()
+    tab.keyboard.press('Enter')
+    assert fold.evaluate('o => o.parentElement.open')
+
+def test_exported_cells_and_tests_are_folded(pages):
+    for name in PAGES:
+        open_ones = re.findall(r'<div class="[^"]*\btag_export\b[^"]*">\s*<div class="cell_input', pages[f'{name}.html'].path.read_text(encoding='utf-8'))
+        assert not open_ones, name
+    text = pages['lessons/08_gradcam.html'].path.read_text(encoding='utf-8')
+    lines = next(c for c in json.loads((ROOT/'nbs'/'08_gradcam.ipynb').read_text(encoding='utf-8'))['cells'] if '\ndef grad_cam(' in ''.join(c['source']))['source']
+    assert f'grad_cam · in the module, {len("".join(lines).splitlines()) - 1} lines' in re.sub(r'\s+', ' ', text)
+
+@pytest.mark.parametrize('source, outputs, line', [
+    ('import a\nfrom b import c', [], 'The imports'), ('%config x\nimport a', [], 'The imports'), ('', [], None), ('# a word', [], None),
+    ('assert x == 1', [], 'A test, 1 line'), ('a = 3\nwith raises(ValueError): f()\nfor b in c:\n    assert b == a', [], 'A test, 4 lines'),
+    ('torch.testing.assert_close(a, b)', [], 'A test, 1 line'), ('assert x\ny', [], None), ('assert x', ['a figure'], None), ('def f(): pass\nassert f', [], None),
+    ('learn??', [], None), ('x = 3', [], None), ('#| export\ndef f(a):\n    return a\n\ndef _g(): pass', [], 'f · in the module, 4 lines'), ('#| exporti\n_A = 3', [], 'in the module, 1 line')])
+def test_what_is_folded_and_what_it_says(source, outputs, line):
+    from docs_notebooks import fold, options
+    cell = type('Cell', (dict,), {})(outputs=outputs)
+    cell.directives_ = {o[3:] for o in source.splitlines() if o.startswith('#| ')}
+    assert fold(cell, options(source)[1]) == line
+
+def test_the_reference_begins_with_what_people_come_for():
+    from docs_api import all_modules, homes
+    found = all_modules()
+    first = {name: m.names[0] for name, m in found.items()}
+    assert first['gradcam'] == 'grad_cam' and first['checks'] == 'check' and first['study'] == 'study' and first['data'] in ('find_pets', 'get_data')
+    assert first['engine.backward'] == 'activation' and found['engine.backward'].names[-1] == 'ZeroGradient'
+    for m in found.values():
+        known = [name in homes() for name in m.names if name in m.defs and not m.is_value(name) and not m.is_error(name)]
+        assert known == sorted(known, reverse=True) or m.name.rpartition('.')[2] in m.names, m.name
+
+def test_a_slider_that_stands_still_says_so(pages):
+    "As many as there are outputs with sliders, which have words of their own and no `<Figure ...>`"
+    for name in LESSONS:
+        cells = json.loads((ROOT/'nbs'/f'{name}.ipynb').read_text(encoding='utf-8'))['cells']
+        data = [o.get('data', {}) for c in cells for o in c.get('outputs', [])]
+        still = [d for d in data if any(k in d for k in ('image/png', 'image/jpeg')) and not re.match('[<{]', ''.join(d.get('text/plain', '<')))]
+        assert pages[f'lessons/{name}.html'].path.read_text(encoding='utf-8').count('class="pc-still"') == len(still), name
+    assert 'pc-still' in pages['lessons/05_kernels.html'].path.read_text(encoding='utf-8')
+
+def test_figures_stand_in_their_own_size_without_a_frame(tab):
+    "Twice as many pixels as the page shows, and in the dark no border"
+    tab.set_viewport_size(dict(width=1400, height=900))
+    tab.goto(address('lessons/08_gradcam.html'))
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    figures = tab.evaluate("""() => [...document.querySelectorAll('.cell_output img')].map(o => { o.loading = 'eager'; const s = getComputedStyle(o);
+        return [o.naturalWidth/o.getBoundingClientRect().width, s.padding, s.borderWidth, s.backgroundColor]; })""")
+    assert len(figures) > 3 and all(o[1:] == ['0px', '0px', 'rgb(255, 255, 255)'] for o in figures)
+    assert sum(1.8 < o[0] < 2.6 for o in figures) >= len(figures) - 1     # a player's still image has one pixel for each
+
+def test_the_first_column_of_a_wide_table_stays_in_sight(tab):
+    tab.set_viewport_size(dict(width=390, height=900))
+    tab.goto(address('results.html'))
+    moved = tab.evaluate("""() => { document.querySelectorAll('details').forEach(o => o.open = true);
+        return [...document.querySelectorAll('.pst-scrollable-table-container')].filter(o => o.scrollWidth > o.clientWidth + 40).map(o => {
+            const at = () => ['td:first-child, th:first-child', 'td:last-child'].map(q => o.querySelector(`tbody :is(${q})`).getBoundingClientRect().left);
+            const before = at(); o.scrollLeft = 40; const after = at(); return [after[0] - before[0], after[1] - before[1]]; }) }""")
+    assert moved and all(abs(first) < 1 and last == -40 for first, last in moved)
+
 # what a reader might look for, and a notebook that must be among the results: every title, and these words
-WORDS = {'homography': '01_augment', 'bn_final': '02_head', 'momentum': '03_onecycle', 'conv2d': '05_kernels', 'hook_output': '06_hooks',
+WORDS = {'GPU': '0', 'receptive field': '06b_field', 'homography': '01_augment', 'bn_final': '02_head', 'momentum': '03_onecycle', 'conv2d': '05_kernels', 'hook_output': '06_hooks',
          'upsample': '07_heatmap', 'LayerCAM': '08b_methods', 'CamExplorer': '09_explore', 'pointing': '10_localise', 'bottom-up': '10b_sanity', 'DiFull': '10c_truth', 'ROAD': '10d_perturbation', 'confusion': '12_'}
 
 def title(notebook):

@@ -297,3 +297,14 @@ def test_which_models(kind):
         given = next(case)
         while True: given = case.send([eval(code, front_door() | given) for code in codes])
     except StopIteration: pass
+
+def test_its_figure_is_a_small_one_of_red_on_the_dog_and_blue_on_the_cat():
+    place = Path(__file__).parents[1]/'docs'
+    file, = re.findall(r'```\{image\} (_static/\S+)\n:alt: \S', PAGE)
+    assert (place/file).stat().st_size <= 60_000
+    with Image.open(place/file) as figure: pixels = np.asarray(figure.convert('RGB')).astype(int)
+    w = (pixels.shape[1] - 12)//3
+    map = pixels[20:, w + 6:2*w + 6] # the middle panel
+    redder = map[..., 0] - map[..., 2]
+    (_, red), (_, blue) = (np.unravel_index(f(redder), redder.shape) for f in (np.argmax, np.argmin))
+    assert red < w/2 < blue and redder.max() > 50 and redder.min() < -50

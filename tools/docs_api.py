@@ -1,6 +1,7 @@
 """The reference: a page for each module, read from its source, and first one for the front door.
 
-A page has signatures, the comments beside the arguments, and an example that a test runs.
+A page has signatures, the comments beside the arguments, and an example that a test runs. It begins
+with what people come for: names of the front door, then those that most lessons import.
 """
 import ast
 import importlib
@@ -8,7 +9,10 @@ import io
 import re
 import shutil
 import tokenize
-from project import FIRST_OF_WORKSHOP, ROOT, dotted, modules, notebook_of
+from collections import Counter
+from functools import cache
+import nbformat
+from project import FIRST_OF_WORKSHOP, ROOT, dotted, lessons, modules, notebook_of
 
 FRONT = 'petcam'    # the page about what `import petcam` gives
 
@@ -24,7 +28,7 @@ class Module:
         self.defs, self.taken = {}, {}      # what is defined here; what is imported: {name: module}
         for node in tree.body: self.note(node)
         listed = self.defs.pop('__all__', None)
-        self.names = sorted(ast.literal_eval(listed.value) if listed else [], key=self.line)
+        self.names = sorted(ast.literal_eval(listed.value) if listed else [], key=self.place)
 
     def note(self, node):
         "Note what a statement at the top defines or imports"
@@ -41,7 +45,17 @@ class Module:
         "Where a name is defined; one that is imported from another module comes last"
         return self.defs[name].lineno if name in self.defs else 10**6
 
+    def place(self, name):
+        "A sort key: functions and classes first, among them those that most readers need"
+        beside = self.is_value(name) or self.is_error(name)
+        known = name in homes() or name == self.name.rpartition('.')[2]
+        return name not in self.defs, beside, not known, -used()[name], self.line(name)
+
     def is_value(self, name): return isinstance(self.defs.get(name), ast.Assign)
+
+    def is_error(self, name): # a class of errors
+        bases = getattr(self.defs.get(name), 'bases', [])
+        return any(ast.unparse(base).endswith('Error') for base in bases)
 
     def summary(self, name):
         "What a name is, in one line"
@@ -213,10 +227,23 @@ def page(module):
     if first: top.append(f'The examples below begin with\n\n{first}')
     return '\n\n'.join([*top, *(entry(module, n, shown.get(n, '')) for n in module.names)]) + '\n'
 
+@cache
 def homes():
     "The names of the front door and the modules that they live in: {'grad_cam': 'gradcam', ...}"
     found = getattr(importlib.import_module('petcam'), '_HOMES', {})
     return {name: home.removeprefix('petcam.') for name, home in found.items()}
+
+@cache
+def used(): # -> {name: in how many lessons}
+    "How many lessons import a name"
+    found = Counter()
+    for path in lessons():
+        cells = nbformat.read(path, 4).cells
+        source = '\n'.join(c.source for c in cells if c.cell_type == 'code')
+        tree = ast.parse(re.sub('^[ ]*[%!].*|[?]+$', '', source, flags=re.M))
+        taken = [o for o in ast.walk(tree) if isinstance(o, ast.ImportFrom)]
+        found.update({a.name for o in taken if o.module.startswith('petcam') for a in o.names})
+    return found
 
 def home_of(name, module, found):
     "The module that defines a name, where `module` only passes it on"

@@ -14,11 +14,12 @@ def glossary(path): # -> {term: (what it means, the notebook that explains it)}
     return {term: (plain(means), notebook) for term, means, notebook in found if term not in OFTEN}
 
 NOT_PROSE = re.compile('|'.join([
-    r'(`[^`]*`',                                # code
+    r'(<summary>[\s\S]*?</summary>',            # questions, which a click opens
+    r'`[^`]*`',                                 # code
     r'\$\$[^$]*\$\$', r'\$[^$]*\$',             # mathematics
     r'\[[^\]]*\]\([^)]*\)', r'<[^>]*>',         # links, tags
     r'\*[^*]+\*',                               # what is set apart
-    r'^(?:#|\||>).*', r'^.*<summary.*)',        # headings, tables, quotations, questions
+    r'^(?:#|\||>).*)',                          # headings, tables, quotations
 ]), flags=re.M)
 
 def link_terms(source, terms): # a term that has been linked is taken out of `terms`

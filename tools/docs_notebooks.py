@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 import nbformat
 from execnb.nbio import read_nb
@@ -14,11 +15,13 @@ from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, s
 from docs_api import all_modules
 from docs_exercises import checkers, exercise_cell
 from docs_glossary import glossary, link_terms
-from project import FIRST_OF_WORKSHOP, ROOT, makes, notebooks, number, settings
+from project import (
+    FIRST_OF_WORKSHOP, ROOT, is_placeholder, makes, notebooks, number, settings, wheel_name)
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
         ('code-fold', 'true'): 'hide-input'}
+EXPORTS = {'export', 'exporti', 'exports'}
 OPTION = re.compile(r'#\|\s*([\w-]+)\s*:\s*(.*)')   # `#| key: value`
 
 def in_repository(file):
@@ -30,13 +33,16 @@ def folder(path):
     "The part of the site that a notebook goes to"
     return 'lessons' if number(path) < FIRST_OF_WORKSHOP else 'workshop'
 
-def links(name): # name of a notebook -> where it can be opened
-    "The addresses in Kaggle and Colab, made of `git_url` and `branch`, and of the copy in the site"
+def links(name, up='../'): # a notebook's name, the way to the site's root -> {button: address}
+    "Where it can be opened, as `git_url` and `branch` say; if nowhere, what the site itself holds"
+    copy = f'{up}notebooks/{name}'
+    if is_placeholder(settings()['git_url']):
+        return {'Download': copy, 'Download petcam': f'{up}{wheel_name()}'}
     file = in_repository(f"{settings()['nbs_path']}/{name}")
     at = urlsplit(file)
     return {'Open in Kaggle': f'https://kaggle.com/kernels/welcome?src={file}',
             'Open in Colab': f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
-            'Download': f'../notebooks/{name}'}
+            'Download': copy}
 
 def options(source): # -> {key: value}, the source without them
     "Take the directives that nbdev leaves off the top of a cell"
@@ -45,47 +51,101 @@ def options(source): # -> {key: value}, the source without them
         if line := OPTION.fullmatch(lines.pop(0).strip()): found[line[1]] = line[2].strip()
     return found, '\n'.join(lines).strip('\n')
 
-def no_dead_links(output): # a link to a file of the machine that ran the lesson leads nowhere
-    if 'text/html' in output.get('data', {}):
-        text = ''.join(output['data']['text/html'])
-        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
-        output['data']['text/html'] = re.sub(dead, r'\1', text)
-    return nbformat.from_dict(output)
+def html_output(html):
+    return nbformat.v4.new_output('display_data', {'text/html': html})
 
-def only_imports(source):
-    "Does a cell do nothing but import?"
-    body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
-    return all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+def inline(svg):
+    "A drawing as a part of the page, whose colours it takes"
+    def link(found): return f'href="../{folder(Path(found[1]))}/{found[1]}.html"'
+    svg = re.sub(r'href="(\d\w*)\.html"', link, re.sub('^.*?(?=<svg)', '', svg, flags=re.S))
+    return f'<div class="pc-diagram">{svg}</div>'
+
+def is_still(data): # of sliders or an explorer: an image whose words are no `<Figure ...>`
+    image = any(kind.startswith('image/') for kind in data)
+    return image and not ''.join(data.get('text/plain', '<')).startswith('<')
+
+STILL = '<p class="pc-still">A slider: run the lesson to move it.</p>'
+
+def page_output(output): # -> a list of outputs
+    "An output as the page shows it"
+    output = json.loads(json.dumps(output))
+    data = output.get('data', {})
+    if 'image/svg+xml' in data: return [html_output(inline(''.join(data['image/svg+xml'])))]
+    if 'text/html' in data: # a link to a file of the machine that ran the lesson leads nowhere
+        dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
+        data['text/html'] = re.sub(dead, r'\1', ''.join(data['text/html']))
+    after = [html_output(STILL)] if is_still(data) else []
+    return [nbformat.from_dict(output), *after]
+
+def statements(source):
+    "What stands in a cell, without IPython's own lines"
+    return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
+
+def is_exported(cell): return not EXPORTS.isdisjoint(cell.directives_)
+
+def is_test(cell, body): # it ends with an assertion, and leaves neither an output nor a name
+    asserts = 'assert' in ast.unparse(body[-1:]) and not isinstance(body[-1], ast.Assign)
+    defines = any(isinstance(o, (ast.FunctionDef, ast.ClassDef)) for o in body)
+    return asserts and not defines and not cell.get('outputs')
+
+def defined(body):
+    "The public names that the statements define, for a line"
+    names = [o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))]
+    names = [name for name in names if not name.startswith('_')]
+    return ', '.join(names[:3]) + ', ...'*(len(names) > 3)
+
+def fold(cell, source): # None: it stays open
+    "The line that a reader sees in place of a cell that can wait"
+    body = statements(source)
+    if not body: return None
+    imports = all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+    if imports: return 'The imports'
+    lines = f'{(n := len(source.splitlines()))} line{"s"*(n > 1)}'
+    if is_exported(cell):
+        return ' · '.join(filter(None, [defined(body), f'in the module, {lines}']))
+    if is_test(cell, body): return f'A test, {lines}'
+    return None
 
 def said(cell):
     "The text that came out of a cell"
     text = lambda o: o.get('text', '') or o.get('data', {}).get('text/plain', '')
     return ''.join(''.join(text(o)) for o in cell.get('outputs', []))
 
+def player(found, outputs): # the directives of a cell, and its stored outputs
+    "Sliders that move in the page, in place of the still image that the notebook stores"
+    from docs_players import fragment # which needs torch
+    kind, image = next((kind, o) for output in outputs for kind, o in output['data'].items()
+                       if kind.startswith('image/'))
+    return str(fragment(found['player'], f'data:{kind};base64,{"".join(image)}', found['fig-alt']))
+
 def code_cell(cell):
     "A code cell of the page; None if nothing is left of it"
     found, source = options(cell.source)
     if not source: return None
-    folded = only_imports(source)
+    folded = fold(cell, source)
     tags = [TAGS[o] for o in found.items() if o in TAGS]
-    if 'export' in cell.directives_: tags.append('export')
+    if is_exported(cell): tags.append('export')
     if folded: tags.append('hide-input')
-    columns = re.search(r'\S {3,}\S', said(cell))
+    columns = re.search(r'\S {3,}\S|^ +\S', said(cell), flags=re.M)
     if not columns: tags.append('prose')    # only then may the page break its lines
     render = {'image': {'alt': found['fig-alt']}} if 'fig-alt' in found else {}
-    if folded: render |= dict(code_prompt_show='The imports', code_prompt_hide='The imports')
-    outputs = [no_dead_links(json.loads(json.dumps(o))) for o in cell.get('outputs', [])]
+    if folded: render |= dict(code_prompt_show=folded, code_prompt_hide=folded)
+    if 'player' in found: outputs = [html_output(player(found, cell.outputs))]
+    else: outputs = [shown for o in cell.get('outputs', []) for shown in page_output(o)]
     metadata = {'tags': tags} | ({'mystnb': render} if render else {})
     return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
 
 def link_notebooks(source, path):
-    "Lead links to other notebooks to their part of the site, and those to files to the repository"
+    "Lead links to notebooks and pages to where the site has them, to files to the repository"
     def link(found):
         other = path.with_name(found[1])
         return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]
     source = re.sub(r'\]\((\d\w*\.ipynb)', link, source)
     file = r'\]\(\.\./(?!lessons/|workshop/)([^)\s]+)'
-    return re.sub(file, lambda found: f']({in_repository(found[1])}', source)
+    def other_file(found): # a page of docs/ is a page of the site
+        page = re.fullmatch(r'docs/(\w+\.md)', found[1])
+        return f'](../{page[1]}' if page else f']({in_repository(found[1])}'
+    return re.sub(file, other_file, source)
 
 def text_cell(cell, terms, path):
     "A text of the page: terms lead to the glossary, a formula that stands alone is a paragraph"
@@ -93,6 +153,11 @@ def text_cell(cell, terms, path):
     if '```' not in source: source = link_terms(source, terms)
     source = re.sub(r'\s*(\$\$.+?\$\$)\s*', r'\n\n\1\n\n', source, flags=re.S)
     return nbformat.v4.new_markdown_cell(source.strip())
+
+def buttons(to): # {text: address} -> HTML
+    "Links that look like buttons; what is a download is saved and not opened"
+    saved = {text: ' download' if text.startswith('Download') else '' for text in to}
+    return ''.join(f'<a href="{url}"{saved[text]}>{text}</a>' for text, url in to.items())
 
 def bar(path, toy): # what stands below the title
     "What the outputs show, and where the notebook can be had"
@@ -102,11 +167,7 @@ def bar(path, toy): # what stands below the title
         listed = [name for name in makes(path) if name in all_modules()]   # with a page of its own
         reference = {f'petcam.{name}': f'../api/{name}.html' for name in listed}
         to = reference | {'Download': to['Download']}
-    buttons = ''
-    for text, url in to.items():
-        download = ' download' if text == 'Download' else ''
-        buttons += f'<a href="{url}"{download}>{text}</a>'
-    return f'<p class="pc-bar">{shown}{buttons}</p>'
+    return f'<p class="pc-bar">{shown}{buttons(to)}</p>'
 
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"

@@ -8,13 +8,14 @@ import nbformat
 from nbformat.v4 import new_code_cell
 from project import lessons, settings
 
-# A dataset lies at /kaggle/input/NAME or at /kaggle/input/datasets/USER/NAME.
+# A dataset lies at /kaggle/input/NAME or at /kaggle/input/datasets/USER/NAME; in Colab one
+# uploads a wheel beside the lesson.
 # Never from an index of packages: there the name is not ours.
 CELL = f"""#| hide
 # installs petcam where it is missing (on Kaggle and Colab); torch stays as it is
 import glob, importlib.util, subprocess, sys
 if not getattr(importlib.util.find_spec('petcam'), 'origin', None): # a folder has none
-    places = '/kaggle/input/*/', '/kaggle/input/datasets/*/*/'
+    places = '', '/kaggle/input/*/', '/kaggle/input/datasets/*/*/'
     attached = [o for place in places for o in glob.glob(place + 'petcam-*.whl')]
     source = max(attached, default='git+{settings()['git_url']}')
     command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source]

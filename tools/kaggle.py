@@ -2,7 +2,7 @@
 
 Usage: tools/kaggle.py [--gpu]. Then, with Kaggle's own command:
 `kaggle datasets create -p build/kaggle/petcam-wheel`,
-`kaggle kernels push -p build/kaggle/00a_data`.
+`kaggle kernels push -p build/kaggle/00_start`.
 """
 import json
 import shutil

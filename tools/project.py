@@ -2,6 +2,7 @@
 import re
 from configparser import ConfigParser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
 FIRST_OF_WORKSHOP = 20  # notebooks below are lessons
@@ -11,6 +12,14 @@ def settings():
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini', encoding='utf-8')
     return config['DEFAULT']
+
+def is_placeholder(url):
+    "Does `git_url` lead nowhere yet? (RFC 2606 keeps example.org for nobody)"
+    return urlsplit(url).hostname == 'example.org'
+
+def wheel_name():
+    "The file that `pip wheel` makes of this version"
+    return f"petcam-{settings()['version']}-py3-none-any.whl"
 
 def number(notebook):
     "What stands before a notebook's name: 8 of `08b_methods.ipynb`"

@@ -91,7 +91,7 @@ class Explanation:
         return f'{self.method} at layer {self.layer!r} for {about}. {where}'
 
     def overlay(self,
-        alpha:float=.6, # how much the map covers
+        alpha:float=.8, # the opacity where the map is strongest
         signed:bool=True, # False: positive evidence only
         limit:float=None, # the value of the strongest colour; None: this map's own
     )->np.ndarray: # (H,W,3) uint8

@@ -96,20 +96,32 @@ function inPlace(image, box, draw) {
 
 // ---------- colours ----------
 
-const BLUE = 38, RED = 217; // where they stand in the blue-white-red table
+const BLUE = 25, RED = 230; // where they stand in the blue-white-red table
+const OPACITY_POWER = .7; // as in `petcam.heatmap`
 
-// values -> pixels, over those of `under`, or over white
-function paint(values, under, table, {alpha, signed, limit}) {
-  const out = new Uint8ClampedArray(4*values.length);
+const position = (v, {signed, limit}) => clip(signed ? (v/limit + 1)/2 : v/limit, 0, 1);
+const step = t => Math.min(255, Math.floor(256*t)); // of a table of 256 colours
+const colourAt = (table, t) => table.subarray(3*step(t), 3*step(t) + 3);
+
+// the colours of the values alone -> pixels
+function shade(values, table, colours) {
+  const out = new Uint8ClampedArray(4*values.length).fill(255);
+  values.forEach((v, i) => out.set(colourAt(table, position(v, colours)), 4*i));
+  return out;
+}
+
+// values -> pixels, over those of `under`, which keeps its colours where the map is weak
+function paint(values, under, table, colours) {
+  const {alpha, signed} = colours, out = new Uint8ClampedArray(4*values.length);
   for (let i = 0; i < values.length; i++) {
-    const t = clip(signed ? (values[i]/limit + 1)/2 : values[i]/limit, 0, 1); // from 0 to 1
-    const cover = signed ? Math.sqrt(alpha)*Math.abs(2*t - 1)**.7 : alpha;
-    const colour = signed ? (t > .5 ? RED : BLUE) : Math.min(255, Math.floor(256*t));
-    const below = j => under ? under[4*i + j] : 255;
-    const grey = .299*below(0) + .587*below(1) + .114*below(2);
+    const t = position(values[i], colours);
+    const opacity = (signed ? Math.abs(2*t - 1) : t)**OPACITY_POWER;
+    const tint = 3*(signed ? (t > .5 ? RED : BLUE) : step(t));
+    const grey = .299*under[4*i] + .587*under[4*i + 1] + .114*under[4*i + 2];
+    const fade = signed ? Math.sqrt(opacity) : 0; // to grey: there colour means evidence
     for (let j = 0; j < 3; j++) {
-      const base = signed ? .3*below(j) + .7*grey : below(j); // colour shall mean evidence
-      out[4*i + j] = base*(1 - cover) + table[3*colour + j]*cover;
+      const base = under[4*i + j] + (grey - under[4*i + j])*fade;
+      out[4*i + j] = base + (table[tint + j] - base)*opacity*alpha;
     }
     out[4*i + 3] = 255;
   }
@@ -117,11 +129,9 @@ function paint(values, under, table, {alpha, signed, limit}) {
 }
 
 // the colours from the lowest to the highest, for CSS
-function legend(table, {signed, limit}) {
-  const steps = [...Array(33).keys()];
-  const values = steps.map(i => limit*(signed ? i/16 - 1 : i/32));
-  const pixels = paint(values, null, table, {alpha: 1, signed, limit});
-  return `linear-gradient(90deg, ${steps.map(i => `rgb(${pixels.slice(4*i, 4*i + 3)})`)})`;
+function legend(table) {
+  const steps = [...Array(33).keys()].map(i => `rgb(${colourAt(table, i/32)})`);
+  return `linear-gradient(90deg, ${steps})`;
 }
 
 // ---------- words: petcam's own, letter for letter ----------
@@ -174,9 +184,9 @@ function verdict(logits, target, names, activation) { // `petcam.engine.targets.
 }
 
 function words(now) { // `CamExplorer.words`
-  const {names, logits, activation, target, layer, method, agnostic, map, box, note} = now;
+  const {names, logits, activation, target, layer, depth, method, agnostic, map, box, note} = now;
   const same = agnostic ? ' (the same for every class)' : '';
-  const how = `layer ${layer}, ${map.h} x ${map.w}, ${method}${same}`;
+  const how = `${map.h} x ${map.w}, ${depth} (layer ${layer}), ${method}${same}`;
   const part = box.length ? 'In the part that the model sees: ' : '';
   return `${verdict(logits, target, names, activation)}, ${how}. ${note || part + describe(map)}`;
 }
@@ -201,7 +211,7 @@ function explore(root) { // the section that templates/explorer.html makes
     const scale = el('same-scale').checked ? unpack(packed, argmax(logits)) : map;
     return {
       names, logits, activation, box, map, target,
-      layer: data.layers[layer], method: data.methods[method],
+      layer: data.layers[layer], depth: data.depths[layer], method: data.methods[method],
       agnostic: packed.lo.length < names.length, note: map.values.some(v => v) ? '' : packed.note,
       values: drawn(map.values),
       colours: {alpha: +el('alpha').value, signed, limit: largest(drawn(scale.values)) || 1},
@@ -217,11 +227,11 @@ function explore(root) { // the section that templates/explorer.html makes
     const {signed, limit} = colours, table = signed ? tables.signed : tables.positive;
     const map = {h, w, values}, {width, height} = under;
     put('image', inPlace(under, box, part => part.data));
-    put('squares', inPlace(blank(width, height, 255), box, part => paint(
-      nearest(map, part.height, part.width), null, table, {...colours, alpha: 1})));
+    put('squares', inPlace(blank(width, height, 255), box, part => shade(
+      nearest(map, part.height, part.width), table, colours)));
     put('over', inPlace(under, box, part => paint(
       upsample(map, part.height, part.width), part.data, table, colours)));
-    el('legend').style.background = legend(table, colours);
+    el('legend').style.background = legend(table);
     el('low').textContent = signed ? 'negative −' + limit.toPrecision(2) : '0';
     el('high').textContent = 'positive +' + limit.toPrecision(2);
   }
@@ -234,14 +244,15 @@ function explore(root) { // the section that templates/explorer.html makes
     for (const name of ['squares', 'over']) el(name).setAttribute('aria-label', words(now));
     const ranked = data.activation !== 'none' && logits.length > 1;
     const rank = ranked ? `, rank ${rankOf(logits, target)} of ${logits.length}` : '';
-    const notes = {
-      target: `${names[target]} · ${score(logits, target)}${rank}`,
-      layer: `${now.layer} · ${map.h} x ${map.w}`,
-      alpha: percent(now.colours.alpha, 0),
+    const notes = { // in bold, and what stands after it
+      target: [names[target], score(logits, target) + rank],
+      layer: [`${map.h} x ${map.w}, ${now.depth}`, `layer ${now.layer}`],
+      alpha: [percent(now.colours.alpha, 0), ''],
     };
-    for (const [name, text] of Object.entries(notes)) {
-      el(`${name}-value`).textContent = text;
-      el(name).setAttribute('aria-valuetext', text);
+    for (const [name, [title, more]] of Object.entries(notes)) {
+      const parts = [make('b', {textContent: title}), ' ', make('span', {textContent: more})];
+      el(`${name}-value`).replaceChildren(...parts);
+      el(name).setAttribute('aria-valuetext', more ? `${title}, ${more}` : title);
     }
     for (const line of el('list').children) {
       line.firstChild.setAttribute('aria-pressed', +line.dataset.k === target);
@@ -323,7 +334,7 @@ function explore(root) { // the section that templates/explorer.html makes
 if (typeof module !== 'undefined') { // in Node, for the tests
   module.exports = {
     argmax, largest, bytes, probabilities, rankOf, unpack, upsample, nearest, blank, inPlace,
-    paint, legend,
+    shade, paint, legend,
     fixed, percent, thirds, describe, verdict, words, explore,
   };
 }

@@ -32,14 +32,20 @@ def quantise(
     return lo, hi, ((maps - lo[:, None, None])/span*255).round().byte()
 
 # %% ../../nbs/52_web_explorer.ipynb #c008
-def _packed(store, i, layer, method): # the maps of all classes, ready for JSON
+def packed_map(
+    maps:Tensor, # (k,h,w)
+)->dict: # lo, hi, h, w, maps
+    "Maps for the page's `unpack`, ready for JSON"
+    lo, hi, q = quantise(maps)
+    lo, hi = ([float(f'{v:.6g}') for v in values.tolist()] for values in (lo, hi))
+    return dict(h=q.shape[1], w=q.shape[2], lo=lo, hi=hi, maps=_base64(q.numpy()))
+
+def _packed(store, i, layer, method): # the maps of all classes
     targets = range(1 if method in CLASS_AGNOSTIC else len(store.class_names))
     maps = torch.stack([store.map(i, layer, k, method) for k in targets])
     zeros = (~maps.flatten(1).any(1)).nonzero()[:1, 0].tolist() # what the first says, all say
     note = store.note(i, layer, zeros[0], method) if zeros else ''
-    lo, hi, q = quantise(maps)
-    lo, hi = ([float(f'{v:.6g}') for v in values.tolist()] for values in (lo, hi))
-    return dict(h=q.shape[1], w=q.shape[2], lo=lo, hi=hi, maps=_base64(q.numpy()), note=note)
+    return packed_map(maps) | dict(note=note)
 
 def _base64(array): # of its bytes
     return b64encode(array.tobytes()).decode()
@@ -57,7 +63,8 @@ def _contents(store, layers, methods, opening, alpha, side): # what the page nee
         layers=[[_packed(store, i, layer, method) for method in methods] for layer in layers],
     ) for i, title in enumerate(store.titles)]
     return dict(
-        class_names=store.class_names, layers=layers, methods=methods, alpha=alpha,
+        class_names=store.class_names, methods=methods, alpha=alpha,
+        layers=layers, depths=[store.depths[o] for o in layers],
         opening=layers.index(opening), activation=store.activation,
         tables={name: _table(name) for name in ('magma', 'RdBu_r')},
         images=images,
@@ -70,7 +77,7 @@ def _for_script(data): # JSON that cannot end the script in which it stands
 def explorer_fragment(
     learn, # a learner, or any `nn.Module`
     images, # as for `CamExplorer`
-    alpha:float=.6, # how much the map covers at first
+    alpha:float=.8, # the opacity where the map is strongest, at first
     side:int=256, # images are stored at most this wide and high
     uid:str=None, # the `id` in the page; None: a new one
     methods=('Grad-CAM', 'HiResCAM', 'LayerCAM', 'mean activation'), # names among `methods.METHODS`
@@ -86,9 +93,10 @@ def explorer_fragment(
     predicted = int(store.logits(0).argmax())
     opening = store.opening(0, predicted, layers)
     shown = opening, predicted, methods[0]
-    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 192)
+    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 256)
     box = store.box(0, most)
-    still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box), quality=80)
+    still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box, labels=True),
+                        quality=80)
     said = verdict(store.logits(0), predicted, store.class_names, store.activation)
     words = f'{said}. {where_in_words(map, box, note)}'
     return render('explorer.html',

@@ -22,7 +22,7 @@ from ..engine.layers import name_of
 from ..methods import CLASS_AGNOSTIC, METHODS
 from .sliders import captioned
 from ..web.page import image_bytes, image_format
-from .store import MapStore, panels
+from .store import MapStore, PANELS, panels
 from .thumbnails import Thumbnails
 
 # %% ../../nbs/50_explorer.ipynb #c005
@@ -41,6 +41,11 @@ def _slider(options, value, name):
 def _in_a_row(*widgets):
     layout = W.Layout(flex_flow='row wrap', align_items='center', overflow='visible')
     return W.HBox(widgets, layout=layout)
+
+def _labels(): # above the three panels
+    names = ''.join(f'<span style="flex:1">{name}</span>' for name in PANELS)
+    row = f'<div style="display:flex; text-align:center; line-height:1.4">{names}</div>'
+    return W.HTML(row, layout=W.Layout(width='58em', max_width='100%'))
 
 def _alert(text):
     return f'<p role="alert"><b>{html.escape(str(text))}</b></p>'
@@ -70,7 +75,7 @@ class CamExplorer(W.VBox):
         layer=None, # the layer to start with; None: the last whose map is not zero everywhere
         method:str='Grad-CAM', # among `methods.METHODS`
         versus=None, # the class that it is compared with; None: no other
-        alpha:float=.6, # how much the map covers
+        alpha:float=.8, # the opacity where the map is strongest
         **kw, # `class_names`, `titles`, `layers`, `keep`, and all else that `MapStore` takes
     ):
         self.store = MapStore(learn, images, **kw)
@@ -120,6 +125,7 @@ class CamExplorer(W.VBox):
             *(_in_a_row(slider, note) for slider, note in zip(sliders, self.notes)),
             _in_a_row(self.method_menu, self.versus_menu),
             _in_a_row(self.order_box, self.positive_box, self.scale_box),
+            _labels(),
             self.display,
             self.said,
         ])
@@ -181,7 +187,7 @@ class CamExplorer(W.VBox):
 
     @property
     def alpha(self)->float:
-        "How much the map covers, from 0 to 1"
+        "The opacity where the map is strongest, from 0 to 1"
         return self.alpha_slider.value
 
     @alpha.setter
@@ -243,8 +249,7 @@ class CamExplorer(W.VBox):
 
     def pixels(self, most:int=256)->np.ndarray: # (h,w,3) uint8
         "Image, map and overlay, as on show"
-        image, box = self.store.pixels(self.image, most), self.store.box(self.image, most)
-        return panels(image, self.map, self.alpha, self.signed, self._limit(), box)
+        return self._panels(most)
 
     def save(self, path)->Path:
         "Write what is on show as an image file, with a caption"
@@ -336,28 +341,33 @@ class CamExplorer(W.VBox):
         said = f'{v.logit:.2f}' if v.probability is None else f'{v.probability:.1%}'
         if v.probability is not None and v.of > 1: said += f', rank {v.rank} of {v.of}'
         return (f'<b>{html.escape(v.name)}</b> {said}',
-                f'<b>{html.escape(self.layer)}</b> {self._shape()}',
+                f'<b>{self._layer_title()}</b> '
+                f'<small>layer {html.escape(self.layer)}</small>',
                 f'<b>{self.alpha:.0%}</b>')
 
-    def _shape(self):
-        return ' x '.join(map(str, self.map.shape))
+    def _layer_title(self): # images may differ in size, and so do their maps
+        return f'{" x ".join(map(str, self.map.shape))}, {self.store.depths[self.layer]}'
+
+    def _panels(self, most, labels=False):
+        image, box = self.store.pixels(self.image, most), self.store.box(self.image, most)
+        return panels(image, self.map, self.alpha, self.signed, self._limit(), box, labels)
 
     def _caption(self): # two lines: the class, and how it was asked for
         said = str(self.verdict)
         if self.versus: said = said.replace(':', f' versus {self.versus}:', 1)
-        how = f'layer {self.layer}, {self._shape()}, {self.method}'
+        how = f'{self._layer_title()} (layer {self.layer}), {self.method}'
         if self.method in CLASS_AGNOSTIC: how += ' (the same for every class)'
         return said, how
 
     def _still(self, most):
-        pixels = self.pixels(most)
+        pixels = self._panels(most, labels=True)
         wide = pixels.shape[1]//7 # letters in a line
         lines = [line for part in self._caption() for line in textwrap.wrap(part, wide)]
         return captioned(pixels, *lines)
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still image for where there are none
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
-        still = base64.b64encode(image_bytes(self._still(most=192), quality=80)).decode()
+        still = base64.b64encode(image_bytes(self._still(most=256), quality=80)).decode()
         return {'application/vnd.jupyter.widget-view+json': view, 'image/jpeg': still,
                 'text/plain': self.words()}
 

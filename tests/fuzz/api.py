@@ -24,7 +24,7 @@ PETCAM = str(Path(petcam.__file__).parent)
 
 # what is not called: it trains, downloads or draws whole folders, and has a trial of its own (commands, checkpoints, images)
 LEFT_OUT = {
-    'cli.main', 'data.find_pets', 'data.get_data', 'files.downloads.download_pets', 'files.storage.cache_dir', 'files.images.BadImage', 'onecycle.cnn_learner',
+    'cli.main', 'data.find_pets', 'data.toy_pets', 'data.get_data', 'files.downloads.download_pets', 'files.storage.cache_dir', 'files.images.BadImage', 'onecycle.cnn_learner',
     'report.two_animals', 'report.write_report', 'resize.run_stages', 'resize.lesson_learner', 'study.draw_pairs', 'study.study', 'study.study_html',
     'toy.pretraining.toy_weights', 'toy.scenes.make_toypets', 'training.memory.largest_batch', 'head.create_cnn', 'training.summary.summary',
     'report.check_report', 'report.rewrite_report', 'engine.in_domain.in_domain_learner', 'parts.report_parts', 'parts.parts_study',

@@ -56,19 +56,32 @@ test('rank', () => assert.deepEqual([0, 1, 2].map(k => js.rankOf([3, 5, 3], k)),
 
 test('colours: nothing at zero, all of the colour at the limit', () => {
   const table = new Uint8Array(3*256);
-  table.set([0, 0, 255], 3*38); // negative
-  table.set([255, 0, 0], 3*217); // positive
-  const full = {alpha: 1, signed: true, limit: 2};
-  assert.deepEqual([...js.paint([2, -2, 0], null, table, full)], [255, 0, 0, 255, 0, 0, 255, 255, 255, 255, 255, 255]);
-  const beyond = js.paint([9], null, table, full);
-  assert.deepEqual([...beyond], [255, 0, 0, 255]);
-  const bare = js.paint([1], Uint8ClampedArray.from([10, 20, 30, 255]), table, {alpha: 0, signed: false, limit: 2});
-  assert.deepEqual([...bare], [10, 20, 30, 255]);
+  table.set([0, 0, 255], 3*25); // negative
+  table.set([255, 0, 0], 3*230); // positive
+  const full = {alpha: 1, signed: true, limit: 2}, pixel = [10, 20, 30, 255];
+  const over = (values, colours) => [...js.paint(values, values.flatMap(() => pixel), table, colours)];
+  assert.deepEqual(over([2, -2, 0, 9], full), [255, 0, 0, 255, 0, 0, 255, 255, ...pixel, 255, 0, 0, 255]);
+  assert.deepEqual(over([0, 1], {alpha: 0, signed: false, limit: 2}), [...pixel, ...pixel]);
+});
+
+test('half of the strongest value covers .5**.7 of the pixel, in grey under a signed map', () => {
+  const table = new Uint8Array(3*256), under = [0, 100, 0, 255], cover = .5**.7; // the colours are black
+  const [red, green] = js.paint([1], under, table, {alpha: 1, signed: true, limit: 2});
+  const grey = .587*100, fade = Math.sqrt(cover);
+  near([red, green], [grey*fade*(1 - cover), (100 + (grey - 100)*fade)*(1 - cover)], .51);
+  near(js.paint([1], under, table, {alpha: .5, signed: false, limit: 2}), [0, 100*(1 - cover/2), 0, 255], .51);
+});
+
+test('the map alone: every value has its colour of the table', () => {
+  const table = Uint8Array.from({length: 3*256}, (_, i) => Math.floor(i/3));
+  const reds = (values, signed) => [...js.shade(values, table, {signed, limit: 2})].filter((_, i) => i % 4 === 0);
+  assert.deepEqual(reds([-2, 0, 1, 2, 9], true), [0, 128, 192, 255, 255]);
+  assert.deepEqual(reds([0, 1, 2], false), [0, 128, 255]);
 });
 
 test('the legend goes from the lowest colour to the highest', () => {
   const table = Uint8Array.from({length: 3*256}, (_, i) => Math.floor(i/3));
-  const colours = js.legend(table, {signed: false, limit: 1});
+  const colours = js.legend(table);
   assert.ok(colours.startsWith('linear-gradient(90deg, rgb(0,0,0)') && colours.endsWith('rgb(255,255,255))'), colours);
 });
 

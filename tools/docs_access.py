@@ -1,0 +1,20 @@
+"""What a screen reader, or a reader without a mouse, would miss in the theme's pages."""
+
+TOGGLE = 'aria-label="Show or hide the pages of this part"'
+MENDS = {
+    '<summary aria-label="Toggle hidden content">': '<summary>',    # it has words of its own
+    '<th class="head"><p></p></th>': '<td></td>',                   # the corner heads nothing
+}
+
+def mend(app, name, template, context, doctree):
+    "Names and roles that the theme leaves out"
+    for theirs, ours in MENDS.items():
+        context['body'] = context.get('body', '').replace(theirs, ours)
+    if contents := context.get('generate_toctree_html'):
+        def named(*args, **kw):
+            return str(contents(*args, **kw)).replace('<summary>', f'<summary {TOGGLE}>')
+        context['generate_toctree_html'] = named
+
+def setup(app):
+    app.connect('html-page-context', mend, priority=900)    # after the theme's own
+    return {'parallel_read_safe': True}
