@@ -587,7 +587,7 @@ class CheckReport:
 
     def _repr_html_(self, rubric=False):
         shown = zip(self.images[:_SHOWN], [] if self.maps is None else self.maps.cpu().float())
-        overlays = [data_uri(image_bytes(overlay(image, m, .6, signed=True))) for image, m in shown]
+        overlays = [data_uri(image_bytes(overlay(image, m, signed=True))) for image, m in shown]
         return render('check.html', verdict=self.verdict, layer=self.layer, images=overlays,
                       rows=[_row(c) for c in self.checks.values()],
                       rubric=self.rubric if rubric else [])

@@ -182,7 +182,7 @@ def _free(path, taken): # the same name from another folder gets a number
 def _save(seen, path): # with petcam's mark
     from PIL import Image
     from petcam.web.page import image_format
-    image = Image.fromarray(seen.overlay(alpha=.5))
+    image = Image.fromarray(seen.overlay())
     atomic_write(path, lambda aside: image.save(aside, image_format(path), quality=88,
                                                 exif=image_mark()))
 

@@ -126,7 +126,7 @@ def _where(seen): # or why there is nothing to see
     return seen.note or describe(seen.map)
 
 def _map_html(seen, before=''):
-    return image_html(seen.overlay(alpha=.55), _where(seen), before + _title(seen))
+    return image_html(seen.overlay(), _where(seen), before + _title(seen))
 
 def _most_surprising(data, losses, n): # (index, image) pairs; what broke meanwhile is left out
     found = []

@@ -471,7 +471,7 @@ def _map_html(model, layer, data, file, target, energy): # one image with its ma
     covered = mask.float().mean()
     caption = (f'{Path(file).name}: {energy:.0%} of the energy inside; '
                f'the pet covers {covered:.0%}')
-    return image_html(_outlined(seen.overlay(alpha=.5), mask), alt, caption)
+    return image_html(_outlined(seen.overlay(), mask), alt, caption)
 
 def _intervals(rows, fields): # of a layer and a benchmark: method -> Interval
     return {r.method: Interval(*(getattr(r, o) for o in fields), r.n) for r in rows}
