@@ -28,6 +28,7 @@ why='The sums are 1 and 0.875, 0.25 and 0.8125: all positive. So that one channe
 @code('08_gradcam',
       why='One weight for each channel, and the weighted sum: this is all of Grad-CAM.')
 def check_my_cam(f):
+    "A function of activations and gradients that makes Grad-CAM's maps"
     own = torch.Generator().manual_seed(0)
     a, g = (torch.randn(2, 5, 3, 4, generator=own) for _ in range(2))
     got = f(a.clone(), g.clone())
@@ -82,6 +83,7 @@ def _maxima(index, learn): # of HiResCAM and Grad-CAM at the last layer -> (row,
 @code('08b_methods', why='Here the gradient is uneven over the locations, and Grad-CAM evens it '
                          'out. An image on which they agree tells nothing about which is right.')
 def check_disagree(index, learn):
+    "The index of an image whose maxima differ between HiResCAM and Grad-CAM"
     hires, grad = _maxima(index, learn)
     if hires != grad: return None
     row, column = (o + 1 for o in hires)
@@ -111,6 +113,7 @@ why='One for the activations and 576 behind masks: each outputs the scores of al
 @code('09_explore', why='The network does not believe it, and the map looks convincing. Always '
                         'ask for the probability that belongs to a map.')
 def check_convincing(name, explorer):
+    "An improbable class whose map is strongest on the left"
     store = explorer.store
     k = index_of(name, store.class_names)
     seen = verdict(store.logits(0), k, store.class_names, store.activation)
@@ -128,6 +131,7 @@ def _left(explorer, layer, k): # the fraction of the positive evidence in the le
 
 @code('09_explore', why='The words under the explorer say so: a number for what you saw.')
 def check_left(layer, explorer):
+    "The layer whose map for leonberger has most in the left third"
     store = explorer.store
     layer = store.layers[index_of(layer, store.layers, 'layer')]
     k = index_of('leonberger', store.class_names)
