@@ -22,11 +22,11 @@ def source():
         aside.replace(script)
     return script.read_text(encoding='utf-8')
 
-RUN = '''only => axe.run(document, {resultTypes: ['violations'], elementRef: false, ...only}).then(found => found.violations
+RUN = '''([within, only]) => axe.run(within, {resultTypes: ['violations'], elementRef: false, ...only}).then(found => found.violations
     .filter(o => ['serious', 'critical'].includes(o.impact))
     .flatMap(o => o.nodes.map(n => `${o.id}: ${n.html.replace(/\\s+/g, ' ').slice(0, 120)}`)))'''
 
-def violations(tab, *rules):
-    "What is serious or critical in the page of a Playwright tab, under all rules or only those named"
+def violations(tab, *rules, within='html'):
+    "What is serious or critical in a part of a Playwright tab's page, under all rules or only those named"
     if not tab.evaluate('!!window.axe'): tab.evaluate(source())
-    return tab.evaluate(RUN, dict(runOnly=list(rules)) if rules else {})
+    return tab.evaluate(RUN, [within, dict(runOnly=list(rules)) if rules else {}])

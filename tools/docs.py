@@ -41,6 +41,7 @@ def assemble(to):
     for page in sorted((ROOT/'docs').glob('*.md')):
         text = with_plots(page.read_text(encoding='utf-8'))
         (to/page.name).write_text(text, encoding='utf-8')
+    shutil.copytree(ROOT/'docs'/'_static', to/'_static')    # the pages' own images
     convert_all(to)
     write_all(to/'api')
     (to/'doors.html').write_text(doors(), encoding='utf-8')
