@@ -94,8 +94,8 @@ def test_the_map_on_show_is_that_of_the_class_and_the_layer(lab, ours):
     assert said(lab).startswith('leonberger') and nearest(ours, on_show(lab))[1:] == (layers[-1], 'leonberger')
     for name, key, layer, cls in [('Class', 'ArrowRight', -1, k+1), ('Class', 'ArrowRight', -1, k+2), ('Layer', 'ArrowLeft', -2, k+2),
                                   ('Class', 'ArrowLeft', -2, k+1), ('Layer', 'ArrowLeft', -3, k+1), ('Class', 'Home', -3, 0)]:
-        press(lab, name, key, f'{classes[cls]}:' if name == 'Class' else f'layer {layers[layer]},')
-        assert said(lab).startswith(f'{classes[cls]}:') and f'layer {layers[layer]},' in said(lab)
+        press(lab, name, key, f'{classes[cls]}:' if name == 'Class' else f'layer {layers[layer]}),')
+        assert said(lab).startswith(f'{classes[cls]}:') and f'layer {layers[layer]}),' in said(lab)
         assert nearest(ours, on_show(lab))[1:] == (layers[layer], classes[cls])
         ours.layer, ours.target = layers[layer], classes[cls]
         assert np.abs(decoded(ours.display.value) - on_show(lab)).mean() < 1
@@ -109,7 +109,7 @@ def test_a_class_on_its_slider_is_wide_enough_for_a_hand(lab, ours):
 
 def test_a_slider_that_is_dragged_ends_where_the_hand_does_and_nothing_queues_up(lab, ours):
     from playwright.sync_api import expect
-    press(lab, 'Layer', 'End', f'layer {ours.store.layers[-1]},'); press(lab, 'Class', 'Home', f'{ours.store.class_names[0]}:')
+    press(lab, 'Layer', 'End', f'layer {ours.store.layers[-1]}),'); press(lab, 'Class', 'Home', f'{ours.store.class_names[0]}:')
     explorer(lab).locator('> .widget-image').evaluate(WATCH)
     handle(lab, 'Class').focus()
     for _ in range(20): lab.keyboard.press('ArrowRight')
