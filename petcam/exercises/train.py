@@ -51,7 +51,8 @@ check_brightness = number('01_augment', 21/22, tolerance=.006, hints={
     why='The odds of 0.9 are 9; they are multiplied by 0.7/0.3 and become 21; and 21/22 = 0.955.')
 
 # %% ../../nbs/56b_exercises_train.ipynb #c007
-def padding_share(degrees, zoom): # of a square image, zoomed into its middle
+def padding_share(degrees, zoom):
+    "What fraction of a square image is padding, turned and zoomed into its middle"
     new = change(torch.ones(3, 112, 112), 112, 'zeros', degrees=degrees, zoom=(zoom, .5, .5))
     return (new[0] < .999).float().mean().item()
 
@@ -129,6 +130,7 @@ check_training_loss = choice('03_onecycle', 'c', options={
 PROBABILITIES = .9, .8, .4, .3 # that a network gives to the right one of two classes
 
 def loss_and_error(p): # probabilities of the right class, of two
+    "Cross-entropy, and the fraction that is wrong"
     return -p.log().mean(), (p <= .5).float().mean()
 
 @code('03_onecycle', why='The error counts on which side of one half each image is; the loss also '
