@@ -6,6 +6,9 @@ MENDS = {
     '<th class="head"><p></p></th>': '<td></td>',                   # the corner heads nothing
 }
 
+# the theme lets the keyboard into what is wide, and looks again only when the window changes
+AGAIN = "addEventListener('toggle', () => dispatchEvent(new Event('resize')), true);"
+
 def mend(app, name, template, context, doctree):
     "Names and roles that the theme leaves out"
     for theirs, ours in MENDS.items():
@@ -16,5 +19,6 @@ def mend(app, name, template, context, doctree):
         context['generate_toctree_html'] = named
 
 def setup(app):
+    app.add_js_file(None, body=AGAIN)
     app.connect('html-page-context', mend, priority=900)    # after the theme's own
     return {'parallel_read_safe': True}

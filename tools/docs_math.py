@@ -29,7 +29,7 @@ def inline(self, node):
     raise_skip()
 
 def block(self, node):
-    self.body.append(f'<div class="math">{drawn(node.astext(), False)}</div>')
+    self.body.append(f'<div class="math" tabindex="0">{drawn(node.astext(), False)}</div>')
     raise_skip()
 
 def raise_skip():
