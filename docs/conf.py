@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]/'tools'))
-from project import settings
+from project import is_placeholder, settings
 
 s = settings()
 project, author, copyright, release = s['title'], s['author'], s['copyright'], s['version']
@@ -19,7 +19,7 @@ html_static_path, html_css_files = ['_static'], ['petcam.css']
 html_copy_source = html_show_sourcelink = False
 html_show_search_summary = False   # it would have to fetch, which a page opened from a file may not
 html_theme_options = dict(
-    repository_url=s['git_url'], repository_provider='github', use_repository_button=True,
+    repository_url=s['git_url'], repository_provider='github', use_repository_button=not is_placeholder(s['git_url']),
     use_download_button=False, use_fullscreen_button=False,
     show_navbar_depth=1, show_toc_level=1, home_page_in_toc=False,
     secondary_sidebar_items={'**': ['page-toc'], 'index': []}, primary_sidebar_end=[],

@@ -91,7 +91,7 @@ def play_channels(
     order = top.argsort(descending=True)
     count = where[order[:most]].bincount(minlength=rows*cols).view(rows, cols)
     most = min(most, channels)
-    titles = 'maximum at', f'the {most} highest maxima'
+    titles = 'image, maximum framed', f'the {most} highest maxima'
 
     def draw(channel=0, strongest_first=True):
         k = int(order[channel]) if strongest_first else channel

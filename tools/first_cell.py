@@ -17,6 +17,7 @@ import glob, importlib.util, subprocess, sys
 if not getattr(importlib.util.find_spec('petcam'), 'origin', None): # a folder has none
     places = '', '/kaggle/input/*/', '/kaggle/input/datasets/*/*/'
     attached = [o for place in places for o in glob.glob(place + 'petcam-*.whl')]
+    # if this fails, put the downloaded petcam-*.whl beside this notebook
     source = max(attached, default='git+{settings()['git_url']}')
     command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', source]
     subprocess.run(command, check=True)"""

@@ -72,6 +72,7 @@ def number(
     slack = tolerance + 1e-9 # rounding of floats
     def hint(answer, *own, **named):
         given = _as_number(answer)
+        if isinstance(answer, str): return 'a number is asked for, without quotes.'
         if given is None: return f'a number is asked for, and this is a {type(answer).__name__}.'
         if not math.isfinite(given): return f'a finite number is asked for, got {given}.'
         low, high = _range(value, slack, own, named)

@@ -13,9 +13,9 @@ from ..field import field_box, field_sizes, receptive_field
 
 # %% ../../nbs/56g_exercises_field.ipynb #c021
 check_pooled = number('06b_field', 18, hints={
-    17: 'Kernels do not simply add up: each adds one less than its size, times the jump.',
+    17: 'Kernels do not simply add up: each adds one less than its size, times the jump. '
+        'And the pooling has a kernel of 2, so it adds 1.',
     12: 'After the pooling one step is two pixels, so a kernel of 3 adds four.',
-    16: 'The last three add four pixels each; what does the pooling itself add?',
     17.5: 'A number of pixels is whole.',
     10: 'There are three convolutions after the pooling.',
 }, otherwise='Go through the formula layer by layer, with field and jump.',
@@ -35,6 +35,7 @@ check_resized = choice('06b_field', 'b', options={
 @code('06b_field', why='A stride makes every later kernel count for more pixels.')
 def check_large(layers):
     layers = [tuple(layer) for layer in layers]
+    if not layers: return 'at least one layer is asked for.'
     if any(len(layer) != 2 for layer in layers):
         return 'each layer is a pair, kernel and stride, such as (3, 2).'
     if any(kernel != 3 for kernel, _ in layers): return 'all kernels have to be 3.'
@@ -59,4 +60,5 @@ def check_everything(layer):
     top, left, bottom, right = field_box(strength)
     if (bottom - top, right - left) != (9, 11) or not strength.all():
         return (f'a location sees {int((strength > 0).sum())} of 99. '
-                'Which function of a tensor takes all locations at once?')
+                'Which function of a tensor takes all locations at once, and passes its gradient '
+                'to each of them? (A maximum or a sort passes it to one.)')

@@ -41,6 +41,7 @@ def check_my_cam(f):
         'that is the mean over the channels; the paper takes the sum.': want/5,
         'the weight is the mean of the gradient over the locations, not its sum.': want*12,
         'keep the sign: no ReLU.': want.relu(),
+        'take the sum over the channels, and keep the sign.': (want/5).relu(),
         'each location has its own gradient here: take their mean first.': (a*g).sum(1),
         'one weight for each channel is wanted, not one for each location.': g.mean(1)*a.sum(1),
         'the weights belong to the channels: average over the last two dimensions.':

@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/56f_exercises_more.ipynb #c002
-import io, math
+import io, math, shlex
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 import numpy as np
@@ -162,7 +162,7 @@ def _options(words): # what the command line reads -> options, or what it says
     said = io.StringIO()
     try:
         with redirect_stderr(said), redirect_stdout(said):
-            return _read(words.split()), None
+            return _read(shlex.split(words)), None
     except SystemExit:
         return None, said.getvalue().strip().splitlines()[-1]
 
@@ -174,7 +174,7 @@ def check_words(words):
     if options['command'] != 'cam':
         return f'`petcam cam` draws maps, `petcam {options["command"]}` does something else.'
     for name, want in dict(images=['photos'], target='pug', model='net.pth', out='maps').items():
-        if options[name] != want:
+        if str(options[name]).replace('/', '') != str(want):
             option = {'images': 'the images', 'target': '--class'}.get(name, f'--{name}')
             return f'{option}: expected {want!r}, and it reads {options[name]!r}.'
 
@@ -193,7 +193,7 @@ check_early = choice('13_cli', 'b', options={
 # %% ../../nbs/56f_exercises_more.ipynb #c029
 @code('13_cli', why='`petcam run --data` can train on it.')
 def check_own_folder(folder, at_least=10):
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir(): return f'{folder.name!r} is not a folder.'
     files, broken = list_images(folder)
     if broken: return f'{broken[0].name} cannot be read as an image.'

@@ -20,7 +20,9 @@ check_guessing = number(
            36/37: 'That is the fraction. In per cent it is 100 times as much.',
            (1/38, 1/36): 'That is the fraction that is right. How many per cent are wrong?',
            50: 'That would be a guess between two breeds. Here there are 37.',
-           100: 'Not quite: now and then a guess is right.'},
+           100: 'Not quite: now and then a guess is right.',
+           36: 'So many of 37 are wrong. How many per cent is that?',
+           (96.9, 97.24): 'Nearly: give one digit after the point.'},
     otherwise='Of 37 guesses one is right, on average. What fraction is wrong?',
     why='36 of 37 guesses are wrong, 97.3 %. See the error in your table beside that.')
 
@@ -44,7 +46,9 @@ def _at_left(learn, image, breed): # the fraction of the red in the left half of
 @code('00_start', why='The scores of other breeds live on the cat as well: fur, ears and eyes '
                       'are shared. Red does not say "this is the animal".')
 def check_other_breed(breed, learn, image):
-    if breed == 'Abyssinian': return 'that is the cat itself. Find another breed.'
+    if not isinstance(breed, str): return 'the name of a breed is asked for, in quotes.'
+    if breed.strip().lower() == 'abyssinian':
+        return 'that is the cat itself. Find another breed.'
     fraction = _at_left(learn, image, breed)
     if not fraction > .5:
         return (f'of the red for {breed}, {fraction:.0%} lies in the left half, where the cat is. '

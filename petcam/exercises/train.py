@@ -139,7 +139,8 @@ def loss_and_error(p): # probabilities of the right class, of two
 def check_confident(p):
     p, old = (torch.as_tensor(o, dtype=torch.float64) for o in (p, PROBABILITIES))
     if p.shape != old.shape: return f'four probabilities are asked for, got {tuple(p.shape)}.'
-    if p.min() <= 0 or p.max() > 1: return 'a probability lies between 0 and 1, and is not 0 here.'
+    if not ((p > 0) & (p <= 1)).all():
+        return 'a probability lies between 0 and 1, and is not 0 here.'
     (loss, error), (old_loss, old_error) = loss_and_error(p), loss_and_error(old)
     if error >= old_error: return (
         f'{4*error:.0f} of four images are wrong; it has to be fewer than {4*old_error:.0f}.')

@@ -105,7 +105,7 @@ const PLAYERS = {
     const map = unpack(maps, k), row = Math.floor(where[k]/w), column = where[k] % w;
     return {
       panels: [
-        ['maximum at', image, {box: [row/h, column/w, 1/h, 1/w]}],
+        ['image, maximum framed', image, {box: [row/h, column/w, 1/h, 1/w]}],
         [`channel ${k}`, stretched(map)],
         [`the ${most} highest maxima`, stretched({h, w, values: count})],
       ],
