@@ -48,7 +48,7 @@ def check_width(width, masks): # of the centre prior; (n,h,w)
 
 # %% ../../nbs/56e_exercises_doubt.ipynb #c012
 check_quarter = number('10_localise', 25, tolerance=.5, hints={
-    .25: 'in percent.',
+    (.24, .26): 'in percent.',
     100: 'that is its energy for the one class that is in this cell. And for the other three?',
     0: 'for three of the classes it is 0. And for the fourth?',
     (2.6, 2.8): 'one of 37 classes: but the map lies in one of 4 cells.',
