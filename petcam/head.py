@@ -8,10 +8,10 @@ __all__ = ['create_body', 'AdaptiveConcatPool2d', 'create_head', 'create_cnn', '
 # %% ../nbs/02_head.ipynb #c002
 import torch
 from torch import nn
-from torchvision import models
 from .engine.lookup import nearest
 from .training.numbers import check_number
-from .training.weights import load_body, pretrained_weights
+from .training.weights import (
+    load_body, make_network, network_names, pretrained_weights)
 
 # %% ../nbs/02_head.ipynb #c010
 def _is_end(m): # pooling, a linear layer, or layers with a linear one among them
@@ -34,11 +34,11 @@ def create_body(
 )->nn.Module: # (b,3,h,w) -> (b,c,h',w')
     "A network without its head"
     if isinstance(arch, nn.Module): return arch
-    names = models.list_models(module=models) # those that classify images
+    names = network_names()
     if isinstance(arch, str) and arch not in names:
         near = nearest(arch, names)
         raise ValueError(f'arch {arch!r} does not exist; the nearest are {near}')
-    net = models.get_model(arch) if isinstance(arch, str) else arch()
+    net = make_network(arch) if isinstance(arch, str) else arch()
     body = cut_body(net)
     if weights is not None:
         name = arch if isinstance(arch, str) else arch.__name__

@@ -34,8 +34,9 @@ def real_cat()->RealCat|None: # None where the extra is not installed; a line sa
         print("The real cat is an extra: pip install 'petcam[photo]'. "
               'The lesson goes on without it.')
         return None
-    model = make_network(arch).eval()
-    model.load_state_dict(weights)
+    with torch.device('meta'): # no random numbers are drawn
+        model = make_network(arch).eval()
+    model.load_state_dict(weights, assign=True)
     photograph = torch.tensor(chelsea()).permute(2, 0, 1)[None]/255
     size = dict(size=(256, 384), mode='bilinear', antialias=True)
     image = nn.functional.interpolate(photograph, **size)[0]

@@ -126,7 +126,9 @@ def imagenet_record(arch:str): # an entry of torchvision's: class names, prepara
 
 def _imagenet(arch, kaggle='/kaggle/input'):
     if arch in OWN_NETWORKS:
-        return rename_like(make_network(arch), read_tensors(efficientnet_lite0_file()))
+        with torch.device('meta'): # for its names only: no random numbers are drawn
+            named = make_network(arch)
+        return rename_like(named, read_tensors(efficientnet_lite0_file()))
     weights = imagenet_record(arch)
     name = Path(weights.url).name
     attached = [*Path(kaggle).glob(f'*/{name}'), *Path(kaggle).glob(f'datasets/*/*/{name}')]
