@@ -19,8 +19,8 @@ class Place(NamedTuple):
     solutions: list # the code blocks that are folded below it
 
 def statements(source):
-    "What a cell says, without magics"
-    return ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
+    "What stands in a cell, without IPython's own lines"
+    return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
 
 def checkers(cells):
     "The checkers that a notebook imports: {name: Exercise}"

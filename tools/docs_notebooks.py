@@ -13,7 +13,7 @@ from execnb.nbio import read_nb
 from nbdev.process import NBProcessor
 from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 from docs_api import all_modules
-from docs_exercises import checkers, exercise_cell
+from docs_exercises import checkers, exercise_cell, statements
 from docs_glossary import glossary, link_terms
 from project import (
     FIRST_OF_WORKSHOP, ROOT, is_placeholder, makes, notebooks, number, settings, wheel_name)
@@ -86,10 +86,6 @@ def joined(outputs):
             kept[-1]['text'] = ''.join(kept[-1]['text']) + ''.join(o['text'])
         else: kept.append(dict(o))
     return kept
-
-def statements(source):
-    "What stands in a cell, without IPython's own lines"
-    return ast.parse(re.sub(r'^\s*[%!].*$|\?+$', '', source, flags=re.M)).body
 
 def is_exported(cell): return not EXPORTS.isdisjoint(cell.directives_)
 
