@@ -58,8 +58,7 @@ def compare(model, layers, size, folder, tolerance=2e-5):
 def test_a_small_network_at_every_layer(tmp_path):
     compare(tiny(), ['0', '1', '2', '3', '4', '5', '6', '7'], (37, 22), tmp_path)
 
-NETWORKS = dict(resnet18=['layer2', 'layer4'], mobilenet_v2=['features.6', 'features'], densenet121=['features.denseblock4', 'features'], squeezenet1_1=['features.5', 'features'],
-                efficientnet_lite0=['features.5', 'features'])
+NETWORKS = dict(resnet18=['layer2', 'layer4'], mobilenet_v2=['features.6', 'features'], squeezenet1_1=['features.5', 'features'], efficientnet_lite0=['features.5', 'features'])
 
 @pytest.mark.parametrize('arch', NETWORKS)
 def test_networks_with_their_own_head(arch, tmp_path):
@@ -83,7 +82,7 @@ def stored_once(live, model): # and in half precision
             entry = {o.key: o.value for o in t.external_data}
             assert entry['location'] == 'weights'
             places.add((int(entry['offset']), int(entry['length'])))
-            if len(t.dims) > 1: assert t.data_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64)
+            if sum(n > 1 for n in t.dims) > 1: assert t.data_type == onnx.TensorProto.FLOAT16, t.name
     ends = [0, *(at + n for at, n in sorted(places))]
     assert all(0 <= at - end < 16 for (at, _), end in zip(sorted(places), ends)) # no gap, none overlaps
     raw = [live.weights[at:at+n] for at, n in places]
@@ -121,7 +120,7 @@ def test_ties_of_the_maximum_go_where_torch_sends_them(tmp_path):
 def state(model):
     return [(name, o.dtype, o.device, o.requires_grad, o.stride(), o._version, o.grad is None, o.data_ptr()) for name, o in [*model.named_parameters(), *model.named_buffers()]]
 
-@pytest.mark.parametrize('context', ['none', 'no_grad', 'inference_mode', 'autocast', 'double'])
+@pytest.mark.parametrize('context', ['none', 'no_grad', 'inference_mode', 'autocast'])
 def test_the_model_and_the_caller_stay_as_they_were(context, tmp_path):
     net, heard = tiny().to(memory_format=torch.channels_last), []
     net[0].requires_grad_(False)
@@ -129,14 +128,11 @@ def test_the_model_and_the_caller_stay_as_they_were(context, tmp_path):
     net[2].register_forward_hook(lambda *args: heard.append(1))
     before, modes, hooks = state(net), [m.training for m in net.modules()], [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules()]
     numbers, random = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
-    contexts = dict(none=torch.enable_grad(), no_grad=torch.no_grad(), inference_mode=torch.inference_mode(), autocast=torch.autocast('cpu', torch.bfloat16), double=torch.enable_grad())
-    if context == 'double': torch.set_default_dtype(torch.float64)
-    try:
-        with contexts[context]:
-            grads = torch.is_grad_enabled()
-            live = live_network(net, ['3', '7'], (22, 22))
-            assert torch.is_grad_enabled() is grads
-    finally: torch.set_default_dtype(torch.float32)
+    contexts = dict(none=torch.enable_grad(), no_grad=torch.no_grad(), inference_mode=torch.inference_mode(), autocast=torch.autocast('cpu', torch.bfloat16))
+    with contexts[context]:
+        grads = torch.is_grad_enabled()
+        live = live_network(net, ['3', '7'], (22, 22))
+        assert torch.is_grad_enabled() is grads
     assert state(net) == before and [m.training for m in net.modules()] == modes
     assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules()] == hooks
     assert all(torch.equal(v, numbers[k]) for k, v in net.state_dict().items()) and torch.equal(torch.get_rng_state(), random)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/52c_network.ipynb #c011
-import copy, hashlib, math
+# %% ../../nbs/52c_network.ipynb #c002
+import copy, hashlib, math, textwrap
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ from petcam.engine.targets import as_list, check_logits
 from petcam.training.interrupts import safe_contextmanager
 from petcam.training.numbers import check_number
 
-# %% ../../nbs/52c_network.ipynb #c014
+# %% ../../nbs/52c_network.ipynb #c005
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
@@ -34,7 +34,7 @@ def halved(
         if p.dim() > 1 and half.isfinite().all(): p.data = half
     return net
 
-# %% ../../nbs/52c_network.ipynb #c017
+# %% ../../nbs/52c_network.ipynb #c008
 @safe_contextmanager
 def _kept(model, layers): # layers' names -> what each outputs, in each of its runs
     kept = {name: [] for name in layers}
@@ -53,7 +53,7 @@ def _forward(model, layers, x): # logits (1,k), and what the layers output in ea
     with torch.enable_grad(), _kept(model, layers) as kept:
         return Adapter().run(model, x), kept
 
-# %% ../../nbs/52c_network.ipynb #c019
+# %% ../../nbs/52c_network.ipynb #c038
 def _described(o):
     return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
 
@@ -79,7 +79,7 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         if g is None: raise ValueError(f'the logits do not depend on layer {name!r}')
     return y, {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
 
-# %% ../../nbs/52c_network.ipynb #c021
+# %% ../../nbs/52c_network.ipynb #c040
 aten = torch.ops.aten
 
 def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), upside down
@@ -135,7 +135,7 @@ def _traced(model, layers, x, k): # -> a graph: x, k -> logits, feature maps, gr
     traced.recompile()
     return traced.eval()
 
-# %% ../../nbs/52c_network.ipynb #c026
+# %% ../../nbs/52c_network.ipynb #c045
 def _check_extra():
     if all(map(find_spec, ('onnx', 'onnxscript'))): return
     raise ImportError("a network in a page needs onnx and onnxscript: pip install 'petcam[page]'")
@@ -157,10 +157,10 @@ def _onnx(model, layers, x, k): # -> one ONNX graph: x, k -> logits, feature map
         whole, should_fold=lambda node: False if node.op_type == 'Transpose' else None)
     return whole
 
-def _reason(e): # the first line of the first cause
+def _reason(e): # of the first cause the first line
     while e.__cause__:
         e = e.__cause__
-    return str(e).strip().split('\n')[0]
+    return textwrap.shorten(str(e).strip().split('\n')[0], 200)
 
 def _part(whole, inputs, outputs): # name in `whole` -> name in the part
     import onnx_ir as ir
@@ -180,7 +180,7 @@ def _parts(whole, layers): # -> ONNX models
                              'another way too') from e
     return parts
 
-# %% ../../nbs/52c_network.ipynb #c028
+# %% ../../nbs/52c_network.ipynb #c047
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
 
@@ -227,7 +227,7 @@ def _packed(part, weights): # an ONNX model -> bytes, without its weights and wi
     graph.ClearField('value_info')
     return part.SerializeToString()
 
-# %% ../../nbs/52c_network.ipynb #c030
+# %% ../../nbs/52c_network.ipynb #c049
 @dataclass(frozen=True)
 class LiveNetwork:
     "A network as a page runs it"
@@ -250,9 +250,10 @@ def live_network(
         find_layer(model, name)
     if len(as_list(size)) != 2: raise ValueError(f'size is {size}; expected (height, width)')
     h, w = (check_number(o, 'a side of the input', 1, whole=True) for o in size)
-    net, x, weights = halved(model), torch.zeros(1, 3, h, w, dtype=torch.float32), _Weights()
-    with torch.inference_mode(False), torch.autocast('cpu', enabled=False), eval_mode(net):
-        y, shapes = _checked(net, layers, x)
-        parts = _parts(_onnx(net, layers, x, torch.zeros_like(y)), layers)
+    with torch.inference_mode(False), torch.autocast('cpu', enabled=False):
+        net, x, weights = halved(model), torch.zeros(1, 3, h, w), _Weights()
+        with eval_mode(net):
+            y, shapes = _checked(net, layers, x)
+            parts = _parts(_onnx(net, layers, x, torch.zeros_like(y)), layers)
     graphs = {name: _packed(part, weights) for name, part in parts.items()}
     return LiveNetwork(graphs, bytes(weights.data), shapes, (h, w), y.shape[1])
