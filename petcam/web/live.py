@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from markupsafe import Markup
 from ..files.storage import atomic_write, cache_dir
 from ..toy.scenes import draw_pair
-from ..engine.preparation import model_of
 from .explorer import (
     contents, explorer_fragment, first_view, for_script, known_methods, small_layers)
 from .network import live_network
@@ -136,8 +135,8 @@ def _live_view(learn, images, files, note, methods, alpha, how, kw):
 def _stored_view(learn, images, why, note, methods, alpha, how, kw):
     fragment = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
     because = f' ({why})' if why else ''
-    return Markup('<p>{}The page shows stored maps of these images only: the network is not in it{}.'
-                  '</p>\n{}').format(f'{note} ' if note else '', because, fragment)
+    said = 'The page shows stored maps of these images only: the network is not in it'
+    return Markup('<p>{}{}{}.</p>\n{}').format(f'{note} ' if note else '', said, because, fragment)
 
 # %% ../../nbs/52d_live.ipynb #c012
 def export_page(
@@ -148,12 +147,12 @@ def export_page(
     live:bool=True, # False: no network, only the maps of these images, as `explorer_html`
     note:str=None, # a sentence on the network; None: its name, and what it has learnt
     alpha:float=.8, # the opacity where the map is strongest, at first
-    methods=('Grad-CAM', 'HiResCAM', 'LayerCAM', 'mean activation'), # names among `methods.METHODS`
+    methods=('Grad-CAM', 'HiResCAM', 'LayerCAM', 'mean activation'), # as for `explorer_html`
     *,
     transform=None, mean=None, std=None, size=None, # as for `explain`
-    **kw, # `class_names`, `titles`, `layers`, `activation`; with live=False all of `explorer_html`
+    **kw, # `class_names`, `titles`, `layers`, `activation`; if not live, all of `explorer_html`
 )->Path:
-    "Write one HTML file that takes the reader's own photograph, and needs no server or network"
+    "Write one HTML file that takes the reader's own photograph and needs no server"
     how = dict(transform=transform, mean=mean, std=std, size=size)
     if images is None:
         images, titles = _some_images(learn)
