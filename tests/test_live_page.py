@@ -1,5 +1,6 @@
 """A page with a network in it, read without a browser: what stands in the file, what it forbids itself, and what is written where onnxruntime-web is not to be had."""
 import base64, copy, gzip, hashlib, io, json, os, re, shutil, tarfile, warnings
+from pathlib import Path
 import numpy as np
 import pytest, torch
 from PIL import Image
@@ -69,6 +70,17 @@ def test_what_the_page_knows(page):
 def test_nothing_in_the_page_names_an_address_or_ends_a_script(page):
     assert not re.search(r'(?:https?|wss?|ftp)://', page) and not re.search(r'\b(?:src|href)=["\'](?!data:)', page)
     assert EVIL not in page and '<h1>Noise &amp; more</h1>' in page and '<title>petcam · Noise &amp; more</title>' in page
+
+def test_the_line_in_the_documentation(engine, tmp_path, monkeypatch):
+    for name in ('onnx', 'onnxscript'): pytest.importorskip(name)
+    line, = re.findall(r"`petcam\.(export_page\(.*?\))`", (Path(__file__).parents[1]/'docs'/'your_model.md').read_text(encoding='utf-8'))
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels()).save('photo.jpg')
+    data = data_of(eval(line, dict(export_page=export_page, model=small(), names=NAMES)).read_text())
+    assert data['images'][0]['title'] == 'photo' and data['live']['size'] == [224, 224] and data['class_names'] == NAMES
+
+def test_the_licence_of_the_engine_goes_with_it(page):
+    assert 'The network runs in onnxruntime-web@1.30.0, Copyright (c) Microsoft Corporation' in page and 'Permission is hereby granted, free of charge' in page
 
 # ---------- what the browser is told ----------
 
