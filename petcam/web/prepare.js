@@ -131,7 +131,7 @@ function sizeFor({width, height}, {resized: [h, w], crop_mode}) { // width and h
 }
 
 const before = (n, size) => // where a central cut of `size` of `n` pixels begins
-  size > n ? -Math.floor((size - n)/2) : rounded((n - size)/2);
+  size > n ? n - size + 1 >> 1 : rounded((n - size)/2);
 
 function normalised(image, left, top, width, height, {mean, std}) { // beyond the image: 0
   const x = new Float32Array(3*width*height);
@@ -200,19 +200,23 @@ function sampled({w, values}, rows, columns) { // bilinear
   return out;
 }
 
+// where, from 0 to 1, pixel k of `to` begins
+const edge = (from, to, k) => to === 1 ? k : (.5 + (k - .5)*(from - 1)/(to - 1))/from;
+
 function asItem(image, {size, mean, std}) {
   const factor = [8, 4, 2].find(k => Math.min(image.width, image.height) >= 2*k*size);
   if (factor) image = reduce(image, factor);
   const {width, height} = image, ratio = Math.min(height/size, width/size);
   const [w, h] = [width, height].map(o => rounded(o/ratio));
   const [left, top] = [w, h].map(n => Math.trunc((n - size + 1)/2));
-  const box = [left/w, top/h, (left + size)/w, (top + size)/h];
+  const shrink = Math.max(1, Math.min(height/h, width/w)/2);
+  const [W, H] = [width, height].map(o => Math.floor(o*(1/shrink)));
+  const box = [edge(W, w, left), edge(H, h, top), edge(W, w, left + size), edge(H, h, top + size)];
   if (w === width && h === height) return {x: normalised(image, left, top, size, size, {mean, std}), box};
-  const shrink = Math.min(height/h, width/w)/2, x = new Float32Array(3*size*size);
+  const rows = places(H, h, top, size), columns = places(W, w, left, size);
+  const x = new Float32Array(3*size*size);
   mean.forEach((m, c) => {
-    let old = plane(image, c);
-    if (shrink > 1) old = area(old, Math.floor(width*(1/shrink)), Math.floor(height*(1/shrink)));
-    const values = sampled(old, places(old.h, h, top, size), places(old.w, w, left, size));
+    const all = plane(image, c), values = sampled(shrink > 1 ? area(all, W, H) : all, rows, columns);
     x.set(values.map(v => Math.fround(v - Math.fround(m))/Math.fround(std[c])), c*size*size);
   });
   return {x, box};
