@@ -68,18 +68,17 @@ def load_trained(path)->tuple[nn.Module,dict]: # the network, what the file tell
     load_matching(model, state['model'], path)
     return model.eval(), about
 
-# %% ../../nbs/54b_zoo.ipynb #c022
+# %% ../../nbs/54b_zoo.ipynb #c024
 @dataclass(frozen=True)
 class LessonTransform:
     "As the lessons' validation images are made: (3,h,w) or Pillow image -> (3,size,size)"
     size:int
-    padding_mode:str = 'reflection'
 
     def __call__(self, image):
         cut = get_transforms()[1]
-        return normalize(cut(as_tensor(image, 2*self.size), self.size, self.padding_mode))
+        return normalize(cut(as_tensor(image, 2*self.size), self.size))
 
-# %% ../../nbs/54b_zoo.ipynb #c023
+# %% ../../nbs/54b_zoo.ipynb #c025
 def _ours(path, weights, names):
     if weights or names:
         raise ValueError(f'{path} holds its weights and its class names; '
