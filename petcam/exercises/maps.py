@@ -176,3 +176,16 @@ check_colleague = choice('09_explore', 'c', options={
     'd': 'Opacity changes the drawing, and the map stays what it was.',
 }, why='A heatmap says where the evidence for a class lies, and not how much there is. An '
        'improbable class has bright red, too, on its own scale.')
+
+# %% ../../nbs/56d_exercises_maps.ipynb #p001
+check_kettle = choice('09_explore', 'b', options={
+    'a': 'The kettle looks like a pug, in its colour or its outline.',
+    'b': 'Nothing about the kettle: among 37 breeds one comes first for any image.',
+    'c': 'The page has computed something else than Python would have.',
+    'd': 'The network is damaged: it ought to say that it does not know.',
+}, hints={
+    'a': 'It may be so, but the 97 % do not show it. What could the network have said instead?',
+    'c': 'Python says the same, to the third decimal place. Ask what the network could have said.',
+    'd': 'To say that it would need such a class. Which are the classes that it knows?',
+}, why='Softmax shares out 100 % among the classes that there are, and "none of these" is not '
+       'among them. A network is to be asked about what it has learnt.')
