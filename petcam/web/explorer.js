@@ -382,7 +382,9 @@ function explore(root, live = null) {
 
   async function choose(i, keep) { // another image, at its most probable class unless `keep`
     const mine = ++turn, image = data.images[i];
-    if (!image.pixels) Object.assign(image, live ? await live.look(image) : {pixels: await decoded(image)});
+    if (!image.pixels) {
+      Object.assign(image, live ? await live.look(image) : {pixels: await decoded(image)});
+    }
     if (mine !== turn) return; // meanwhile another one was chosen
     shown = i;
     if (!keep) el('target').value = argmax(image.logits);
@@ -391,17 +393,18 @@ function explore(root, live = null) {
     show();
   }
 
-  function add(image) { // one that has been looked at
-    const i = data.images.push(image) - 1;
-    thumbnail(image, i).click();
+  function add(image, chosen) { // one that has been looked at
+    const input = thumbnail(image, data.images.push(image) - 1);
+    if (chosen) input.click();
   }
 
   el('target').max = names.length - 1;
   el('layer').max = data.layers.length - 1; // before the value, which it limits
   el('layer').value = data.opening;
   el('alpha').value = data.alpha;
-  data.images.forEach(thumbnail);
+  data.images.forEach((image, i) => thumbnail(image, i));
   el('search').parentElement.hidden = names.length <= 2*LISTED;
+  el('search').placeholder = `one of ${names.length}`;
   el('search').addEventListener('input', list);
   el('search').addEventListener('input', () => mark(chosen().target));
   el('right').onkeydown = search;
@@ -409,7 +412,7 @@ function explore(root, live = null) {
     el(name).addEventListener('input', show);
   }
   root.petcam = { // for tests, and for the curious
-    data, add,
+    ...root.petcam, data, add,
     map: () => known(chosen()),
     show: (image, target, layer, method = 0) => {
       Object.entries({target, layer, method}).forEach(([name, i]) => {

@@ -21,7 +21,7 @@ function lacking(browser) { // words for what this browser cannot do, or ''
   }
   if (!words.length) return '';
   return `This browser cannot run the network: it lacks ${words.join(', ')}. ` +
-    'A current Chrome, Edge, Firefox or Safari can. Below is a still image.';
+    'A current Chrome, Edge, Firefox or Safari can.';
 }
 
 const seconds = s => s < 10 ? `${s.toFixed(2)} s` : `${Math.round(s)} s`;
@@ -63,8 +63,8 @@ function smallUri({width, height, data}) { // pixels as an address for a thumbna
 
 // ---------- where images come from: files, the clipboard, the camera ----------
 
-function receive(el, take) { // calls take([{image: Blob, title}])
-  const files = list => [...list].map(image => ({image, title: image.name || 'pasted'}));
+function receive(el, take) { // calls take([{title, image: Blob}])
+  const files = list => [...list].map(image => ({title: image.name || 'your image', image}));
   for (const name of ['files', 'picture']) {
     el(name).onchange = () => {
       take(files(el(name).files));
@@ -72,19 +72,21 @@ function receive(el, take) { // calls take([{image: Blob, title}])
     };
   }
   el('choose').onclick = () => el('files').click();
-  document.addEventListener('paste', event => {
-    if (event.clipboardData.files.length) take(files(event.clipboardData.files));
+  document.addEventListener('paste', ({clipboardData}) => {
+    if (clipboardData.files.length) take(files(clipboardData.files));
   });
+  const over = on => el('own').classList.toggle('px-dropping', on);
+  const takes = ({types}) => types.includes('Files') || types.includes('text/uri-list');
   document.addEventListener('dragover', event => {
+    if (!takes(event.dataTransfer)) return; // a word, for instance
     event.preventDefault();
-    el('own').classList.add('px-over-it');
+    over(true);
   });
-  document.addEventListener('dragleave', event => {
-    if (!event.relatedTarget) el('own').classList.remove('px-over-it');
-  });
+  document.addEventListener('dragleave', ({relatedTarget}) => over(!!relatedTarget));
   document.addEventListener('drop', event => {
+    over(false);
+    if (!takes(event.dataTransfer)) return;
     event.preventDefault();
-    el('own').classList.remove('px-over-it');
     take(files(event.dataTransfer.files));
   });
 }
@@ -96,84 +98,106 @@ function camera(el, take, complain) {
     video.srcObject?.getTracks().forEach(track => track.stop());
     video.srcObject = null;
     el('view').hidden = true;
-    el('camera').focus();
   };
   el('camera').hidden = !phone && !mediaDevices?.getUserMedia;
   el('camera').onclick = async () => {
     if (phone) return el('picture').click();
+    stop();
     try {
       video.srcObject = await mediaDevices.getUserMedia({video: {facingMode: 'environment'}});
       el('view').hidden = false;
       await video.play();
       el('shutter').focus();
     } catch ({message}) {
+      stop();
       complain(`The camera cannot be used: ${message}.`);
     }
   };
   el('shutter').onclick = () => {
     const {videoWidth: width, videoHeight: height} = video;
+    if (!width) return; // it shows nothing yet
     const canvas = Object.assign(document.createElement('canvas'), {width, height});
     canvas.getContext('2d').drawImage(video, 0, 0);
-    canvas.toBlob(image => take([{image, title: 'camera'}]), 'image/png');
+    canvas.toBlob(image => take([{title: 'camera', image}]), 'image/png');
     stop();
+    el('camera').focus();
   };
-  el('stop').onclick = stop;
+  el('stop').onclick = () => {
+    stop();
+    el('camera').focus();
+  };
 }
 
 // ---------- the page ----------
 
+const ROOM = 60; // images whose feature maps are kept
+
 async function run(root) { // the section that templates/live.html makes
   const el = name => root.querySelector(`.px-${name}`);
-  const say = (text, problem = '') => {
-    el('status').textContent = text;
+  const say = (status, problem = '') => {
+    el('status').textContent = status;
     el('problem').textContent = problem;
   };
-  const fail = error => {
+  const giveUp = problem => {
     el('progress').remove();
-    say('', error);
+    el('offer').remove();
+    say('', `${problem} Below is a still image.`);
   };
-  const unable = lacking(globalThis);
-  if (unable) return fail(unable);
-
   const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
+  const {live, class_names: {length: classes}} = data;
+  el('note').textContent = live.note;
+  const unable = lacking(globalThis);
+  if (unable) return giveUp(unable);
+
   const ask = connect(textOf(root, 'worker'), ({progress, doing}) => {
     el('progress').value = progress;
     el('status').textContent = doing;
   });
   const [engine, wasm, weights] = ['engine', 'wasm', 'weights'].map(name => textOf(root, name));
+  const ready = ask('start', {engine, wasm, weights, live, classes});
+  root.petcam = {ask, ready};
+
+  async function seen({title, image, src}) { // what the network makes of it
+    el('status').textContent = `Looking at ${title} …`;
+    const found = await ask('look', {title, image: image || blobOf(src)});
+    say(`Looked at ${title} in ${seconds(found.seconds)}.`);
+    return {...found, title, src: src || smallUri(found.pixels)};
+  }
+
+  async function take(given) { // the reader's images; the first that can be read is shown
+    await ready;
+    const problems = [];
+    if (!given.length) problems.push('That was no file: save the image, and drop its file here.');
+    let some = false;
+    for (const one of given) {
+      try {
+        if (root.petcam.data.images.length >= ROOM) {
+          throw new Error(`There is room for ${ROOM} images: load the page again for others.`);
+        }
+        root.petcam.add(await seen(one), !some);
+        some = true;
+      } catch ({message}) {
+        problems.push(message);
+      }
+      say(some ? el('status').textContent : '', [...new Set(problems)].join(' '));
+    }
+    if (!given.length) say('', problems[0]);
+  }
+
+  receive(el, take);
+  camera(el, take, problem => say('', problem));
   try {
-    const {live, class_names: {length: classes}} = data;
-    const ready = await ask('start', {engine, wasm, weights, live, classes});
-    say(`The network was ready after ${seconds(ready.seconds)}.`);
+    await ready;
   } catch ({message}) {
-    return fail(`The network could not be started: ${message} Below is a still image.`);
+    return giveUp(`The network could not be started: ${message}`);
   }
   el('progress').remove();
-
-  async function look({title, image, src}) {
-    el('status').textContent = `Looking at ${title} …`;
-    try {
-      const seen = await ask('look', {image: image || blobOf(src)});
-      say(`Looked at ${title} in ${seconds(seen.seconds)}.`);
-      return {...seen, src: src || smallUri(seen.pixels)};
-    } catch (error) {
-      say('', error.message);
-      throw error;
-    }
-  }
-
-  async function take(given) {
-    if (!given.length) say('', 'That was no file: save the image first, then drop the file here.');
-    for (const one of given) {
-      await look(one).then(seen => root.petcam.add({title: one.title, ...seen}), () => {});
-    }
-  }
-
-  const map = ({n}, layer, target, method) => ask('map', {n, layer, target, method});
-  await explore(root, {look, map});
-  el('offer').hidden = false;
-  receive(el, take);
-  camera(el, take, message => say('', message));
+  const look = one => seen(one).catch(error => {
+    say('', error.message);
+    throw error;
+  });
+  explore(root, {look, map: ({n}, layer, target, method) => ask('map', {n, layer, target, method})})
+    .catch(() => {}); // it has been said
 }
 
 if (typeof module !== 'undefined') module.exports = {lacking, seconds}; // in Node, for the tests

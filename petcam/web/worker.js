@@ -133,9 +133,9 @@ async function start({engine, wasm, weights, live, classes}) {
   return {seconds: (performance.now() - begin)/1000};
 }
 
-async function look({image}) {
+async function look({title, image}) {
   const begin = performance.now(), {live} = network;
-  const whole = await decode(image);
+  const whole = await decode(image, title);
   const {x, box} = prepared(whole, live.recipe);
   const {logits, ...features} = await forward(x);
   const pixels = shrunk(whole, live.side), {width, height} = pixels;
@@ -168,10 +168,14 @@ function noteOf(layer, g) {
 }
 
 async function map({n, layer, target, method}) {
+  const begin = performance.now();
   const image = network.images[n], {dims: [, c, h, w], data: values} = image.features[layer];
   const g = CLASS_AGNOSTIC.includes(method) ? null : await gradientOf(image, layer, target);
   const made = METHODS[method]({c, h, w, values}, g);
-  return {h, w, values: Float32Array.from(made), note: noteOf(layer, g)};
+  return {
+    h, w, values: Float32Array.from(made), note: noteOf(layer, g),
+    agnostic: !g, seconds: (performance.now() - begin)/1000,
+  };
 }
 
 const JOBS = {start, look, map};
