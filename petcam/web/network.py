@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/52c_network.ipynb #c011
+# %% ../../nbs/52c_network.ipynb #c002
 import copy, hashlib, logging
 from dataclasses import dataclass
 import torch
@@ -15,7 +15,7 @@ from petcam.engine.layers import find_layer
 from petcam.engine.modes import eval_mode, forward_hooks
 from petcam.training.interrupts import safe_contextmanager
 
-# %% ../../nbs/52c_network.ipynb #c012
+# %% ../../nbs/52c_network.ipynb #c003
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
@@ -26,7 +26,7 @@ def halved(
         if p.dim() > 1: p.data = p.half().float()
     return net
 
-# %% ../../nbs/52c_network.ipynb #c013
+# %% ../../nbs/52c_network.ipynb #c004
 @safe_contextmanager
 def _kept(model, layers): # layers' names -> what each outputs in a forward pass, once for each run
     kept = {name: [] for name in layers}
@@ -65,13 +65,23 @@ def _dims(o): return o.dim() if isinstance(o, Tensor) else 0
 
 def _line(e): return str(e).strip().split('\n')[0]
 
-# %% ../../nbs/52c_network.ipynb #c014
+# %% ../../nbs/52c_network.ipynb #c005
 aten = torch.ops.aten
+
+def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), each kernel upside down
+    o, i, *sides = w.shape
+    w = w.view(groups, o//groups, i, *sides).transpose(1, 2)
+    return w.reshape(groups*i, o//groups, *sides).flip(2, 3)
 
 def _convolution_backward(g, x, w, bias_sizes, stride, padding, dilation, transposed,
                           output_padding, groups, mask):
-    left = [n - ((m - 1)*s - 2*p + d*(k - 1) + 1) for n, m, s, p, d, k in
-            zip(x.shape[2:], g.shape[2:], stride, padding, dilation, w.shape[2:])]
+    reach = [d*(k - 1) for d, k in zip(dilation, w.shape[2:])]
+    around = [r - p for r, p in zip(reach, padding)]
+    if set(stride) == {1} and min(around) >= 0:
+        g = aten.convolution(g, _turned(w, groups), None, [1, 1], around, dilation, False, [0, 0], groups)
+        return g, None, None
+    left = [n - ((m - 1)*s - 2*p + r + 1) for n, m, s, p, r in
+            zip(x.shape[2:], g.shape[2:], stride, padding, reach)]
     return aten.convolution(g, w, None, stride, padding, dilation, True, left, groups), None, None
 
 def _max_backward(g, x, indices):
@@ -93,7 +103,7 @@ def _traced(model, layers, x, k): # -> a graph of x and k
     traced.recompile()
     return traced
 
-# %% ../../nbs/52c_network.ipynb #c015
+# %% ../../nbs/52c_network.ipynb #c006
 def _onnx(model, layers, x, k): # -> an ONNX graph: x, k -> logits, layers, gradients
     from onnxscript import optimizer
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
@@ -125,7 +135,7 @@ def _parts(whole, layers):
             raise ValueError(f'layer {name!r} is bypassed: the logits depend on the image also by another way') from e
     return parts
 
-# %% ../../nbs/52c_network.ipynb #c016
+# %% ../../nbs/52c_network.ipynb #c007
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
     def __init__(self): self.data, self.places = bytearray(), {}
@@ -164,7 +174,7 @@ def _packed(model, weights): # an ONNX model -> bytes; its large tensors go into
     graph.ClearField('value_info')
     return model.SerializeToString()
 
-# %% ../../nbs/52c_network.ipynb #c017
+# %% ../../nbs/52c_network.ipynb #c008
 @dataclass(frozen=True)
 class LiveNetwork:
     "What the page needs to run a network"
