@@ -185,7 +185,7 @@ check_kettle = choice('09_explore', 'b', options={
     'd': 'The network is damaged: it ought to say that it does not know.',
 }, hints={
     'a': 'It may be so, but the 97 % do not show it. What could the network have said instead?',
-    'c': 'Python says the same, to the third decimal place. Ask what the network could have said.',
+    'c': 'Python says the same of it. Ask what else the network could have said.',
     'd': 'To say that it would need such a class. Which are the classes that it knows?',
 }, why='Softmax shares out 100 % among the classes that there are, and "none of these" is not '
        'among them. A network is to be asked about what it has learnt.')
