@@ -10,10 +10,10 @@ import copy, hashlib, logging
 from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
-from torch.fx.graph import CodeGen
-from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
 from petcam.engine.layers import find_layer
 from petcam.engine.modes import eval_mode, forward_hooks
+from petcam.training.interrupts import safe_contextmanager
 
 # %% ../../nbs/52c_network.ipynb #c012
 def halved(
@@ -27,31 +27,43 @@ def halved(
     return net
 
 # %% ../../nbs/52c_network.ipynb #c013
-class _Outputs(nn.Module):
-    "The logits of a model, and what its layers output"
-    def __init__(self,
-        model:nn.Module,
-        layers, # names
-    ):
-        super().__init__()
-        self.model, self.layers = model, layers
+@safe_contextmanager
+def _kept(model, layers): # layers' names -> what each outputs in a forward pass, once for each run
+    kept = {name: [] for name in layers}
 
-    def forward(self, x):
-        kept = {name: [] for name in self.layers}
+    def keep(name):
+        def hook(module, inp, out):
+            if not isinstance(out, Tensor): return kept[name].append(out)
+            a = out.clone() # which nothing behind it overwrites
+            kept[name].append(a if a.requires_grad else a.requires_grad_())
+            return a.clone()
+        return hook
 
-        def keep(name):
-            def hook(module, inp, out):
-                kept[name].append(out.clone()) # a later layer may overwrite `out`
-                return kept[name][-1].clone()
-            return hook
+    with forward_hooks([(model.get_submodule(name), keep(name)) for name in layers]):
+        yield kept
 
-        with forward_hooks([(self.model.get_submodule(name), keep(name)) for name in self.layers]):
-            y = self.model(x)
-        return y, *(kept[name][0] for name in self.layers)
-
-def _traced(model, layers, size): # -> an exported program
+def _outputs(model, layers, size): # logits (1,k) and [(1,c,h,w)], or an error that says why not
     x = torch.zeros(1, 3, *size)
-    return torch.export.export(_Outputs(model, layers), (x,), strict=False).run_decompositions()
+    with torch.no_grad(), _kept(model, layers) as kept:
+        try:
+            y = model(x)
+        except RuntimeError as e:
+            raise ValueError(f'{type(model).__name__} does not take images of '
+                             f'{size[0]} x {size[1]}: {_line(e)}') from e
+    if not isinstance(y, Tensor) or y.dim() != 2 or len(y) != 1:
+        raise ValueError(f'{type(model).__name__} gives {_shape(y)}; expected logits (1,k)')
+    for name, outputs in kept.items():
+        if len(outputs) != 1:
+            raise ValueError(f'layer {name!r} runs {len(outputs)} times; expected once')
+        if _dims(outputs[0]) != 4:
+            raise ValueError(f'layer {name!r} gives {_shape(outputs[0])}; expected a feature map (1,c,h,w)')
+    return y, [outputs[0] for outputs in kept.values()]
+
+def _shape(o): return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
+
+def _dims(o): return o.dim() if isinstance(o, Tensor) else 0
+
+def _line(e): return str(e).strip().split('\n')[0]
 
 # %% ../../nbs/52c_network.ipynb #c014
 aten = torch.ops.aten
@@ -69,43 +81,49 @@ def _max_backward(g, x, indices):
 _DECOMPOSED = {aten.convolution_backward.default: _convolution_backward,
                aten.adaptive_max_pool2d_backward.default: _max_backward}
 
-def _after(program, i): # the i-th layer's output -> logits
-    module = program.module(check_guards=False)
-    graph = module.graph
-    x, end = next(n for n in graph.nodes if n.op == 'placeholder'), graph.output_node()
-    (y, *layers), = end.args
-    with graph.inserting_before(x):
-        a = graph.placeholder('a')
-    layers[i].replace_all_uses_with(a)
-    end.args = (y,)
-    graph.set_codegen(CodeGen())
-    graph.eliminate_dead_code()
-    if x.users: raise ValueError('bypassed')
-    graph.erase_node(x)
-    return GraphModule(module, graph)
+def _traced(model, layers, x, k): # -> a graph of x and k
+    def run(x, k):
+        with torch.enable_grad(), _kept(model, layers) as kept:
+            y = model(x)
+            acts = [a for a, in kept.values()]
+            return y, *acts, *torch.autograd.grad((y*k).sum(), acts)
 
-def _gradient(tail, a, k): # (1,c,h,w), (1,k) -> a graph
-    from torch._decomp import core_aten_decompositions
-    from torch.fx.experimental.proxy_tensor import make_fx
-    def score(a, k): return (tail(a)*k).sum()
-    table = core_aten_decompositions() | _DECOMPOSED
-    module = make_fx(torch.func.grad(score), decomposition_table=table)(a, k)
-    module.graph.eliminate_dead_code()
-    module.recompile()
-    return module
+    traced = make_fx(run, decomposition_table=_DECOMPOSED)(x, k)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    return traced
 
 # %% ../../nbs/52c_network.ipynb #c015
-def _onnx(program, args, inputs, outputs):
-    from onnx_ir.serde import serialize_model
+def _onnx(model, layers, x, k): # -> an ONNX graph: x, k -> logits, layers, gradients
     from onnxscript import optimizer
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-    model = torch.onnx.export(program, args, dynamo=True, external_data=False, optimize=False,
-                              input_names=inputs, output_names=outputs, verbose=False).model
-    optimizer.inline(model)
+    outputs = ['logits', *layers, *map('gradient of {}'.format, layers)]
+    made = torch.onnx.export(_traced(model, layers, x, k), (x, k), dynamo=True, optimize=False,
+                             external_data=False, verbose=False,
+                             input_names=['x', 'k'], output_names=outputs).model
+    optimizer.inline(made)
     optimizer.fold_constants(
-        model, should_fold=lambda node: False if node.op_type == 'Transpose' else None)
-    optimizer.remove_unused_nodes(model)
-    return serialize_model(model)
+        made, should_fold=lambda node: False if node.op_type == 'Transpose' else None)
+    optimizer.remove_unused_nodes(made)
+    return made
+
+def _part(whole, inputs, outputs): # of an ONNX model -> ModelProto
+    import onnx_ir as ir
+    graph = ir.convenience.extract(whole.graph, inputs, outputs)
+    if len(inputs) > 1:
+        for value, name in zip([*graph.inputs, *graph.outputs], ['a', 'k', 'g']):
+            value.name = name
+    return ir.serde.serialize_model(ir.Model(graph, ir_version=whole.ir_version))
+
+def _parts(whole, layers):
+    parts = {'forward': _part(whole, ['x'], ['logits', *layers])}
+    for name in layers:
+        g = f'gradient of {name}'
+        try:
+            parts[name] = _part(whole, [name, 'k'], [g])
+        except ValueError as e:
+            raise ValueError(f'layer {name!r} is bypassed: the logits depend on the image also by another way') from e
+    return parts
 
 # %% ../../nbs/52c_network.ipynb #c016
 class _Weights:
@@ -125,7 +143,7 @@ def _packed(model, weights): # an ONNX model -> bytes; its large tensors go into
     casts, graph = [], model.graph
     for t in graph.initializer:
         v, name = numpy_helper.to_array(t), t.name
-        if v.nbytes < 1024: continue
+        if v.nbytes < 128: continue
         half = v.dtype == 'float32' and (v.astype('float16').astype('float32') == v).all()
         if half: v = v.astype('float16')
         raw, stored = v.tobytes(), f'{name}:half' if half else name
@@ -163,12 +181,9 @@ def live_network(
 )->LiveNetwork:
     "The graphs of a network and of the gradients at its layers, with weights of 16 bits"
     net = halved(model)
-    program = _traced(net, layers, size)
-    with torch.no_grad(): y, *acts = program.module(check_guards=False)(torch.zeros(1, 3, *size))
-    graphs, weights = {'forward': _onnx(program, (), ['x'], ['logits', *layers])}, _Weights()
-    for i, (name, a) in enumerate(zip(layers, acts)):
-        a, k = torch.randn(a.shape), torch.zeros_like(y)
-        graphs[name] = _onnx(_gradient(_after(program, i), a, k), (a, k), ['a', 'k'], ['g'])
-    return LiveNetwork({name: _packed(graph, weights) for name, graph in graphs.items()},
-                       bytes(weights.data), {n: tuple(a.shape[1:]) for n, a in zip(layers, acts)},
-                       tuple(size), y.shape[1])
+    y, acts = _outputs(net, layers, size)
+    whole = _onnx(net, layers, torch.zeros(1, 3, *size), torch.zeros_like(y))
+    weights = _Weights()
+    graphs = {name: _packed(part, weights) for name, part in _parts(whole, layers).items()}
+    shapes = {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
+    return LiveNetwork(graphs, bytes(weights.data), shapes, tuple(size), y.shape[1])

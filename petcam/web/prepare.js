@@ -179,7 +179,7 @@ function places(from, to, first, size) {
   const step = Math.fround(2/(to - 1)), f = Math.fround;
   return Array.from({length: size}, (_, i) => {
     const k = first + i;
-    const at = to === 1 ? -1 : k < Math.floor(to/2) ? f(f(step*k) - 1) : f(1 - f(step*(to - k - 1)));
+    const at = to === 1 ? -1 : f(k < Math.floor(to/2) ? step*k - 1 : 1 - step*(to - k - 1));
     const place = f(f(at + 1)*f((from - 1)/2)), low = Math.min(Math.floor(place), Math.max(0, from - 2));
     return [low, Math.min(low + 1, from - 1), place - low];
   });
