@@ -39,17 +39,22 @@ def card(**parts):
     parts = dict(picture='', megabytes=0, why='') | parts
     return Template(template, autoescape=True, trim_blocks=True, lstrip_blocks=True).render(parts)
 
+def asked(cat):
+    "The whole photograph, and how the network is asked about it"
+    from skimage.data import chelsea
+    from petcam.training.weights import imagenet_record
+    transform = imagenet_record('mobilenet_v2').transforms()
+    return chelsea(), dict(class_names=cat.classes, transform=transform)
+
 def photo(to, pair):
     "Writes the page, and returns the card; where something is missing both say so"
     from petcam.engine.photo import real_cat
-    if not (cat := real_cat()): return card(why="it needs pip install 'petcam[photo]'")
-    from skimage.data import chelsea
-    from petcam.training.weights import imagenet_record
     from petcam.web.live import export_page
-    why, images = why_stored(), [chelsea(), pair]
-    how = dict(class_names=cat.classes, transform=imagenet_record('mobilenet_v2').transforms())
+    if not (cat := real_cat()): return card(why="it needs pip install 'petcam[photo]'")
+    why, (chelsea, how) = why_stored(), asked(cat)
     few = dict(live=False, layers=[cat.layer], methods=['Grad-CAM']) if why else {}
     titles = [cat.credit, 'two toy pets, drawn by petcam']
-    export_page(cat.model, to, images, 'Your own photograph', titles=titles, note=NOTE, **few, **how)
+    export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles, note=NOTE,
+                **few, **how)
     return card(why=why, credit=cat.credit, megabytes=round(to.stat().st_size/1e6),
-                **preview(cat.model, images[0], **how))
+                **preview(cat.model, chelsea, **how))
