@@ -65,9 +65,9 @@ def open_page(browser, path): # -> a tab that asks for nothing but the page, and
     tab, asked = context.new_page(), []
     tab.set_default_timeout(120_000)
     tab.on('request', lambda r: asked.append(r.url) if not r.url.startswith(('data:', 'blob:')) else None)
-    tab.goto(path.absolute().as_uri())
+    tab.goto(path.resolve().as_uri())
     ms = tab.evaluate(READY)
-    assert asked == [path.absolute().as_uri()], asked
+    assert asked == [path.resolve().as_uri()], asked
     return tab, ms
 
 def of_torch(model, x, layers): # -> logits, and the map of the most probable class at each layer
@@ -89,13 +89,14 @@ if __name__ == '__main__':
     p.add_argument('--data')
     p.add_argument('--n', type=int, default=100)
     p.add_argument('--png', action='store_true')
+    p.add_argument('--page', help='one that is there already, of the same network')
     p.add_argument('--browser', default='/usr/bin/chromium')
     a = p.parse_args()
     learn, how = network(a.network)
     images = some_images(a.network, a.data, a.n)
     model, prepare = getattr(learn, 'model', learn), preparation_for(learn, how.get('transform'))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page = export_page(learn, Path(folder)/'page.html', images[:1], **how)
+        page = Path(a.page) if a.page else export_page(learn, Path(folder)/'page.html', images[:1], **how)
         browser = playwright.chromium.launch(executable_path=a.browser, args=['--no-sandbox'])
         starts = []
         for _ in range(3):
