@@ -143,16 +143,17 @@ async function run(root) { // the section that templates/live.html makes
     el('offer').remove();
     say('', `${problem} Below is a still image.`);
   };
+  const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
+  const {live, class_names: {length: classes}} = data;
+  el('note').textContent = live.note;
   const unable = lacking(globalThis);
   if (unable) return giveUp(unable);
 
-  const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
   const ask = connect(textOf(root, 'worker'), ({progress, doing}) => {
     el('progress').value = progress;
     el('status').textContent = doing;
   });
   const [engine, wasm, weights] = ['engine', 'wasm', 'weights'].map(name => textOf(root, name));
-  const {live, class_names: {length: classes}} = data;
   const ready = ask('start', {engine, wasm, weights, live, classes});
   root.petcam = {ask, ready};
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['engine_files', 'export_page']
 
-# %% ../../nbs/52d_live.ipynb #c002
+# %% ../../nbs/52d_live.ipynb #c020
 import gzip, hashlib, shutil, subprocess, tarfile, uuid, warnings, zlib
 from base64 import b64encode
 from pathlib import Path
@@ -20,7 +20,7 @@ from .page import data_uri, image_bytes, page, render
 from .recipe import recipe_of
 from ..widgets.store import MapStore
 
-# %% ../../nbs/52d_live.ipynb #c005
+# %% ../../nbs/52d_live.ipynb #c023
 _RELEASE = 'onnxruntime-web@1.30.0'
 _FILES = { # in its folder `dist` -> SHA-256
     'ort.wasm.bundle.min.mjs':
@@ -62,7 +62,7 @@ def _unpacked(archive): # name -> the file
                                   f'petcam knows (SHA-256 {_FILES[name][:12]}...)')
     return files
 
-# %% ../../nbs/52d_live.ipynb #c006
+# %% ../../nbs/52d_live.ipynb #c024
 def engine_files()->dict[str,bytes]: # name -> gzip of the file
     "The program that runs networks in a page: from the cache, else by npm"
     folder = cache_dir()/_RELEASE.replace('@', '-')
@@ -74,7 +74,7 @@ def engine_files()->dict[str,bytes]: # name -> gzip of the file
         atomic_write(folder/f'{name}.gz', lambda aside: Path(aside).write_bytes(data))
     return packed
 
-# %% ../../nbs/52d_live.ipynb #c011
+# %% ../../nbs/52d_live.ipynb #c029
 _SIDE, _MOST = 320, 640 # pixels of the images that are drawn, and of those in the page
 
 def _text(data): # bytes, as they stand in a page
@@ -126,11 +126,11 @@ def _live_view(learn, images, files, note, methods, alpha, how, kw):
     live = dict(size=network.size, shapes=[network.layers[o] for o in layers], recipe=recipe,
                 graphs={name: _packed_text(o) for name, o in network.graphs.items()},
                 side=_SIDE, note=note or _note(learn, network.k))
-    script, wasm = files.values()
-    return render('live.html', uid=f'px{uuid.uuid4().hex[:8]}', still=still, words=words, methods=methods,
-                  data=for_script(contents(store, layers, methods, opening, alpha, shown)
-                                  | dict(live=live)),
-                  engine=_text(script), wasm=_text(wasm), weights=_packed_text(network.weights))
+    data = contents(store, layers, methods, opening, alpha, shown) | dict(live=live)
+    script, wasm = map(_text, files.values())
+    return render('live.html', uid=f'px{uuid.uuid4().hex[:8]}', still=still, words=words,
+                  methods=methods, note=live['note'], data=for_script(data), engine=script,
+                  wasm=wasm, weights=_packed_text(network.weights))
 
 def _stored_view(learn, images, why, note, methods, alpha, how, kw):
     fragment = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
@@ -138,7 +138,7 @@ def _stored_view(learn, images, why, note, methods, alpha, how, kw):
     said = 'The page shows stored maps of these images only: the network is not in it'
     return Markup('<p>{}{}{}.</p>\n{}').format(f'{note} ' if note else '', said, because, fragment)
 
-# %% ../../nbs/52d_live.ipynb #c012
+# %% ../../nbs/52d_live.ipynb #c030
 def export_page(
     learn, # a learner, or any `nn.Module`
     path, # where to write the page
