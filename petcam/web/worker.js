@@ -187,8 +187,9 @@ function answer({data: {id, do: job, ...what}}) {
     error => postMessage({id, error: sentence(error)}));
 }
 
-function sentence({message}) {
-  if (!/memory|allocat|bad_alloc/i.test(message)) return message;
+function sentence(error) {
+  const message = error?.message ?? `the engine says ${error}`; // it may throw a number
+  if (!/memory|allocat|bad_alloc|OOM/i.test(message)) return message;
   return `This browser has not enough memory for it (${message}).`;
 }
 
