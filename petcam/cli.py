@@ -282,11 +282,7 @@ def _print_rubric(criteria):
     for criterion in criteria:
         _say(str(criterion))
 
-# %% ../nbs/55_cli.ipynb #c045
-def _check_page_name(out):
-    if Path(out).suffix.lower() in ('.html', '.htm'): return
-    raise Usage(f"--out {out}: expected the name of a page, such as page.html")
-
+# %% ../nbs/55_cli.ipynb #c038
 def _note_on(opened): # what a reader has to know about the network; None: its name will do
     from petcam.web.live import network_note
     about = opened.about
@@ -296,11 +292,10 @@ def _page(images, model, weights, classes, mean, std, size, activation, layers, 
           out, force):
     "Write a page that takes the reader's own photograph"
     from petcam.engine.zoo import open_model
-    from petcam.web.live import export_page
-    _check_page_name(out)
+    from petcam.web.live import export_page, page_name
     files = _files_in(images) if images else None
     read = [*(files or ()), *filter(None, (model, weights, classes))]
-    path = check_output(out, read, force)
+    path = check_output(page_name(out), read, force)
     _check_writable(path.parent)
     opened = open_model(model, weights, classes)
     _say_if_toy(opened)

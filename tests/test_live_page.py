@@ -1,11 +1,12 @@
 """A page with a network in it, read without a browser: what stands in the file, what it forbids itself, and what is written where onnxruntime-web is not to be had."""
 import base64, copy, gzip, hashlib, io, json, os, re, shutil, tarfile, warnings
+from pathlib import Path
 import numpy as np
 import pytest, torch
 from PIL import Image
 from torch import nn
 from petcam import export_page
-from petcam.web import live
+from petcam.resize import lesson_learner
 from petcam.web.live import engine_files
 
 NAMES = ['cat', 'dog', 'neither']
@@ -58,7 +59,7 @@ def test_the_engine_in_the_file_is_the_one_that_npm_signed(page):
 
 def test_what_the_page_knows(page):
     data = data_of(page)
-    assert (data['class_names'], data['layers'], data['live']['size'], data['live']['shapes']) == (NAMES, ['0.2', '0'], [32, 32], [[24, 19, 19], [16, 17, 17]]) or data['live']['shapes']
+    assert (data['class_names'], data['layers'], data['live']['size'], data['live']['shapes']) == (NAMES, ['0.2', '0'], [32, 32], [[24, 15, 15], [16, 13, 13]])
     assert data['live']['recipe']['kind'] == 'recipe' and data['live']['recipe']['size'] == [32, 32]
     assert [o['title'] for o in data['images']] == ['one', EVIL] and set(data['images'][0]) == {'title', 'src'} # no stored maps
     for i, image in enumerate(data['images']):
@@ -69,6 +70,17 @@ def test_what_the_page_knows(page):
 def test_nothing_in_the_page_names_an_address_or_ends_a_script(page):
     assert not re.search(r'(?:https?|wss?|ftp)://', page) and not re.search(r'\b(?:src|href)=["\'](?!data:)', page)
     assert EVIL not in page and '<h1>Noise &amp; more</h1>' in page and '<title>petcam · Noise &amp; more</title>' in page
+
+def test_the_line_in_the_documentation(engine, tmp_path, monkeypatch):
+    for name in ('onnx', 'onnxscript'): pytest.importorskip(name)
+    line, = re.findall(r"`petcam\.(export_page\(.*?\))`", (Path(__file__).parents[1]/'docs'/'your_model.md').read_text(encoding='utf-8'))
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels()).save('photo.jpg')
+    data = data_of(eval(line, dict(export_page=export_page, model=small(), names=NAMES)).read_text())
+    assert data['images'][0]['title'] == 'photo' and data['live']['size'] == [224, 224] and data['class_names'] == NAMES
+
+def test_the_licence_of_the_engine_goes_with_it(page):
+    assert 'The network runs in onnxruntime-web@1.30.0, Copyright (c) Microsoft Corporation' in page and 'Permission is hereby granted, free of charge' in page
 
 # ---------- what the browser is told ----------
 
@@ -96,7 +108,7 @@ def with_npm(monkeypatch, folder, script=None):
     return folder/'cache'
 
 def packed(path, files):
-    with tarfile.open(path, 'w:gz') as tar:
+    with tarfile.open(path, 'w:gz', compresslevel=1) as tar:
         for name, data in files.items():
             about = tarfile.TarInfo(f'package/dist/{name}')
             about.size = len(data)
@@ -114,6 +126,17 @@ def test_without_npm_the_page_has_stored_maps_and_says_so(tmp_path, monkeypatch)
         warnings.simplefilter('error')
         assert 'not in it.</p>' in export_page(small(), tmp_path/'y.html', [pixels()], live=False, **HOW).read_text()
 
+@pytest.fixture(scope='module')
+def archives(engine, tmp_path_factory):
+    "The package as npm would bring it, and three that are not whole"
+    folder = tmp_path_factory.mktemp('archives')
+    (script, one), (wasm, other) = [(name, gzip.decompress(o)) for name, o in engine.items()]
+    packed(folder/'good', {script: one, wasm: other})
+    packed(folder/'bad', {script: one, wasm: other[:-1] + b'!'})
+    packed(folder/'few', {script: one})
+    (folder/'cut').write_bytes((folder/'good').read_bytes()[:200_000])
+    return {o.name: o for o in folder.iterdir()}
+
 @pytest.mark.parametrize('script, why', [
     ('echo "npm error code ENOTFOUND" >&2; exit 1', 'npm could not get onnxruntime-web@1.30.0 .npm error code ENOTFOUND'),
     ('exit 0', 'no archive is there'),
@@ -122,23 +145,15 @@ def test_without_npm_the_page_has_stored_maps_and_says_so(tmp_path, monkeypatch)
     ('cp "$FEW" x.tgz', 'arrived damaged .KeyError'),
     ('cp "$CUT" x.tgz', 'arrived damaged'),
 ])
-def test_a_download_that_is_not_what_it_should_be_is_refused(engine, tmp_path, monkeypatch, script, why):
-    good = {name: gzip.decompress(data) for name, data in engine.items()}
-    script_name, wasm_name = good
-    packed(tmp_path/'bad.tgz', {script_name: good[script_name], wasm_name: good[wasm_name][:-1] + b'!'})
-    packed(tmp_path/'few.tgz', {script_name: good[script_name]})
-    (tmp_path/'cut.tgz').write_bytes((tmp_path/'bad.tgz').read_bytes()[:200_000])
-    for name in ('bad', 'few', 'cut'): monkeypatch.setenv(name.upper(), str(tmp_path/f'{name}.tgz'))
-    cp, path = shutil.which('cp'), script.replace('cp ', f'{shutil.which("cp")} ')
-    assert cp
-    cache = with_npm(monkeypatch, tmp_path, path)
+def test_a_download_that_is_not_what_it_should_be_is_refused(archives, tmp_path, monkeypatch, script, why):
+    for name, path in archives.items(): monkeypatch.setenv(name.upper(), str(path))
+    cache = with_npm(monkeypatch, tmp_path, script.replace('cp ', f'{shutil.which("cp")} '))
     with pytest.raises(ConnectionError, match=why) as e: engine_files()
     assert '\n' not in str(e.value) and not list(cache.rglob('*'))
 
-def test_a_damaged_copy_in_the_cache_is_fetched_again(engine, tmp_path, monkeypatch):
+def test_a_damaged_copy_in_the_cache_is_fetched_again(engine, archives, tmp_path, monkeypatch):
     good = {name: gzip.decompress(data) for name, data in engine.items()}
-    packed(tmp_path/'good.tgz', good)
-    monkeypatch.setenv('GOOD', str(tmp_path/'good.tgz'))
+    monkeypatch.setenv('GOOD', str(archives['good']))
     cache = with_npm(monkeypatch, tmp_path, f'{shutil.which("cp")} "$GOOD" x.tgz')
     for _ in range(2):
         assert {name: gzip.decompress(o) for name, o in engine_files().items()} == good
@@ -178,9 +193,10 @@ def test_the_model_comes_back_as_it_was(engine, tmp_path):
     assert all(m.training for m in model.modules()) and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert [p.requires_grad for p in model.parameters()][:2] == [False, True] and all(p.grad is None for p in model.parameters())
 
-def test_a_toy_learner_s_page_is_small_and_says_that_it_is_toy(engine, trained, tmp_path):
+def test_a_toy_learner_s_page_is_small_and_says_that_it_is_toy(engine, tmp_path):
     for name in ('onnx', 'onnxscript'): pytest.importorskip(name)
-    path = export_page(trained, tmp_path/'toy.html')
+    learn = lesson_learner()
+    path = export_page(learn, tmp_path/'toy.html')
     data = data_of(path.read_text())
-    assert path.stat().st_size < 10e6 and len(data['images']) == 3 and data['class_names'] == trained.data.classes
+    assert path.stat().st_size < 10e6 and len(data['images']) == 3 and data['class_names'] == learn.data.classes
     assert 'toy pets, which are drawings' in data['live']['note'] and data['live']['recipe']['kind'] == 'square'

@@ -75,6 +75,11 @@ def engine_files()->dict[str,bytes]: # name -> gzip of the file
     return packed
 
 # %% ../../nbs/52d_live.ipynb #c029
+def page_name(path)->Path:
+    "A file's name, checked: a browser opens it as a page"
+    if Path(path).suffix.lower() in ('.html', '.htm'): return Path(path)
+    raise ValueError(f'{path}: expected the name of a page, such as page.html')
+
 _SIDE, _MOST = 320, 640 # pixels of the images that are drawn, and of those in the page
 
 def _text(data): # bytes, as they stand in a page
@@ -132,12 +137,6 @@ def _live_view(learn, images, files, note, methods, alpha, how, kw):
                   methods=methods, note=live['note'], data=for_script(data), engine=script,
                   wasm=wasm, weights=_packed_text(network.weights))
 
-def _stored_view(learn, images, why, note, methods, alpha, how, kw):
-    fragment = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
-    because = f' ({why})' if why else ''
-    said = 'The page shows stored maps of these images only: the network is not in it'
-    return Markup('<p>{}{}{}.</p>\n{}').format(f'{note} ' if note else '', said, because, fragment)
-
 # %% ../../nbs/52d_live.ipynb #c030
 def export_page(
     learn, # a learner, or any `nn.Module`
@@ -153,16 +152,15 @@ def export_page(
     **kw, # `class_names`, `titles`, `layers`, `activation`; if not live, all of `explorer_html`
 )->Path:
     "Write one HTML file that takes the reader's own photograph and needs no server"
-    how = dict(transform=transform, mean=mean, std=std, size=size)
+    path, how = page_name(path), dict(transform=transform, mean=mean, std=std, size=size)
     if images is None:
         images, titles = _some_images(learn)
         kw = dict(titles=titles) | kw
     files, why = _engine() if live else (None, '')
-    if files:
-        view = _live_view(learn, images, files, note, methods, alpha, how, kw)
-    else:
-        if why: warnings.warn(f'the page holds stored maps only: {why}', stacklevel=2)
-        view = _stored_view(learn, images, why, note, methods, alpha, how, kw)
-    heading = Markup('<h1>{}</h1>').format(title)
-    text = page(f'petcam · {title}', heading + view, live=bool(files))
+    if why: warnings.warn(f'the page holds stored maps only: {why}', stacklevel=2)
+    if files: view = _live_view(learn, images, files, note, methods, alpha, how, kw)
+    else: view = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
+    body = render('export.html', title=title, view=view, live=bool(files), why=why, note=note,
+                  engine=_RELEASE)
+    text = page(f'petcam · {title}', body, live=bool(files))
     return atomic_write(path, lambda aside: Path(aside).write_text(text, encoding='utf-8'))

@@ -87,9 +87,13 @@ function resize(image, width, height, filter) {
   return less > Math.max(0, 2*(image.width - width)) ? across(down(image)) : down(across(image));
 }
 
-function shrunk(image, most) { // at most `most` pixels wide and high
+function atMost(image, most, filter) { // pixels wide and high
   const factor = most/Math.max(image.width, image.height, most);
-  return resize(image, rounded(image.width*factor), rounded(image.height*factor), 'lanczos');
+  return resize(image, rounded(image.width*factor), rounded(image.height*factor), filter);
+}
+
+function shrunk(image, most) { // as Python shows an image: in two steps
+  return atMost(atMost(image, 1600, 'bilinear'), most, 'lanczos');
 }
 
 function reduce({width, height, data}, factor) { // Pillow's Image.reduce: means of squares of pixels
@@ -127,7 +131,7 @@ function sizeFor({width, height}, {resized: [h, w], crop_mode}) { // width and h
 }
 
 const before = (n, size) => // where a central cut of `size` of `n` pixels begins
-  size > n ? -Math.floor((size - n)/2) : rounded((n - size)/2);
+  size > n ? n - size + 1 >> 1 : rounded((n - size)/2);
 
 function normalised(image, left, top, width, height, {mean, std}) { // beyond the image: 0
   const x = new Float32Array(3*width*height);
@@ -153,10 +157,10 @@ function byRecipe(image, recipe) {
 
 // ---------- one item of a learner's data: petcam's `change`, with nothing changed ----------
 
-function planes({width, height, data}) { // three of numbers from 0 to 1
-  return [0, 1, 2].map(c => ({
-    w: width, h: height, values: Float32Array.from({length: width*height}, (_, i) => data[4*i + c]/255),
-  }));
+function plane({width, height, data}, c) { // one colour, from 0 to 1
+  const values = new Float32Array(width*height);
+  for (let i = 0; i < values.length; i++) values[i] = data[4*i + c]/255;
+  return {w: width, h: height, values};
 }
 
 function area({w, h, values}, width, height) { // torch's interpolate with mode 'area': means of parts
@@ -196,20 +200,24 @@ function sampled({w, values}, rows, columns) { // bilinear
   return out;
 }
 
+// where, from 0 to 1, pixel k of `to` begins
+const edge = (from, to, k) => to === 1 ? k : (.5 + (k - .5)*(from - 1)/(to - 1))/from;
+
 function asItem(image, {size, mean, std}) {
   const factor = [8, 4, 2].find(k => Math.min(image.width, image.height) >= 2*k*size);
   if (factor) image = reduce(image, factor);
   const {width, height} = image, ratio = Math.min(height/size, width/size);
   const [w, h] = [width, height].map(o => rounded(o/ratio));
   const [left, top] = [w, h].map(n => Math.trunc((n - size + 1)/2));
-  const box = [left/w, top/h, (left + size)/w, (top + size)/h];
+  const shrink = Math.max(1, Math.min(height/h, width/w)/2);
+  const [W, H] = [width, height].map(o => Math.floor(o*(1/shrink)));
+  const box = [edge(W, w, left), edge(H, h, top), edge(W, w, left + size), edge(H, h, top + size)];
   if (w === width && h === height) return {x: normalised(image, left, top, size, size, {mean, std}), box};
-  const shrink = Math.min(height/h, width/w)/2, x = new Float32Array(3*size*size);
-  planes(image).forEach((plane, c) => {
-    if (shrink > 1) plane = area(plane, Math.floor(width*(1/shrink)), Math.floor(height*(1/shrink)));
-    const values = sampled(plane, places(plane.h, h, top, size), places(plane.w, w, left, size));
-    const m = Math.fround(mean[c]), s = Math.fround(std[c]);
-    values.forEach((v, i) => { x[c*size*size + i] = Math.fround(v - m)/s; });
+  const rows = places(H, h, top, size), columns = places(W, w, left, size);
+  const x = new Float32Array(3*size*size);
+  mean.forEach((m, c) => {
+    const all = plane(image, c), values = sampled(shrink > 1 ? area(all, W, H) : all, rows, columns);
+    x.set(values.map(v => Math.fround(v - Math.fround(m))/Math.fround(std[c])), c*size*size);
   });
   return {x, box};
 }
@@ -224,12 +232,19 @@ function prepared(image, recipe) { // -> the network's input (3,h,w), and the pa
 // ---------- files ----------
 
 const MOST = 2**26; // pixels: more than most cameras have
+const millions = Math.floor(MOST/1e6);
 const KINDS = { // how their files begin
   JPEG: /^\xff\xd8\xff/, PNG: /^\x89PNG/, GIF: /^GIF8/, WebP: /^RIFF....WEBP/s, BMP: /^BM/,
   AVIF: /^....ftypavi[fs]/s, TIFF: /^(II\*\0|MM\0\*)/, HEIC: /^....ftyp(hei|hev|mif1|msf1)/s,
   PSD: /^8BPS/, PDF: /^%PDF/, SVG: /^\s*<(svg|\?xml)/,
 };
-const OTHERS = ['TIFF', 'HEIC', 'PSD', 'PDF', 'SVG']; // which most browsers do not decode
+const OTHERS = ['TIFF', 'HEIC', 'PSD', 'PDF', 'SVG']; // which many browsers do not decode
+
+function complaint(kind) { // of a file that the browser does not decode
+  if (!kind) return 'is not an image that can be read; expected JPEG, PNG, WebP, GIF or AVIF';
+  if (OTHERS.includes(kind)) return `is a file of kind ${kind}, which this browser cannot read; save it as JPEG or PNG`;
+  return `cannot be read: this ${kind} file is damaged, or has more than ${millions} million pixels`;
+}
 
 async function kindOf(blob) {
   const start = new Uint8Array(await blob.slice(0, 64).arrayBuffer());
@@ -244,20 +259,20 @@ async function decode(blob, name = blob.name || 'The image') { // upright, in sR
   try {
     bitmap = await createImageBitmap(blob, {imageOrientation: 'from-image'});
   } catch {
-    if (OTHERS.includes(kind)) throw new Error(`${name} is a ${kind} file, which this browser cannot read; save it as JPEG or PNG.`);
-    if (kind) throw new Error(`${name} is a ${kind} file, but it is damaged or too large; expected an image that this browser can show.`);
-    throw new Error(`${name} is not an image that can be read; expected JPEG, PNG, WebP, GIF or AVIF.`);
+    throw new Error(`${name} ${complaint(kind)}.`);
   }
   const {width, height} = bitmap;
   try {
     if (width*height > MOST) {
-      throw new Error(`${name} has ${width} x ${height} pixels; expected at most ${Math.floor(MOST/1e6)} million.`);
+      throw new Error(`${name} has ${width} x ${height} pixels; expected at most ${millions} million.`);
     }
     const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
     context.fillStyle = 'white';
     context.fillRect(0, 0, width, height);
     context.drawImage(bitmap, 0, 0);
-    return {width, height, data: context.getImageData(0, 0, width, height).data};
+    const {data} = context.getImageData(0, 0, width, height);
+    if (data[3] === 255) return {width, height, data};
+    throw new Error(`${name} has ${width} x ${height} pixels, which is more than this browser can hold; save it smaller.`);
   } finally {
     bitmap.close();
   }
