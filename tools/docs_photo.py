@@ -2,6 +2,7 @@
 from importlib.util import find_spec
 import numpy as np
 from jinja2 import Template
+from PIL import Image
 from project import ROOT
 
 NOTE = ('The network is EfficientNet-Lite0. It has learnt 1000 classes from the photographs of '
@@ -42,9 +43,7 @@ def card(**parts):
 def asked(cat):
     "The whole photograph, and how the network is asked about it"
     from skimage.data import chelsea
-    from petcam.training.weights import imagenet_record
-    transform = imagenet_record('mobilenet_v2').transforms()
-    return chelsea(), dict(class_names=cat.classes, transform=transform)
+    return Image.fromarray(chelsea()), dict(class_names=cat.classes, size=224)
 
 def photo(to, pair):
     "Writes the page, and returns the card; where something is missing both say so"
@@ -53,8 +52,8 @@ def photo(to, pair):
     if not (cat := real_cat()): return card(why="it needs pip install 'petcam[photo]'")
     why, (chelsea, how) = why_stored(), asked(cat)
     few = dict(live=False, layers=[cat.layer], methods=['Grad-CAM']) if why else {}
-    titles = [cat.credit, 'two toy pets, drawn by petcam']
-    export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles, note=NOTE,
-                **few, **how)
+    titles = ['Chelsea', 'two toy pets']
+    export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles,
+                note=f'{NOTE} The cat: {cat.credit}.', **few, **how)
     return card(why=why, credit=cat.credit, megabytes=round(to.stat().st_size/1e6),
                 **preview(cat.model, chelsea, **how))
