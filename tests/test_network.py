@@ -57,6 +57,8 @@ def compare(model, layers, size, folder, tolerance=2e-5):
 
 def test_a_small_network_at_every_layer(tmp_path):
     compare(tiny(), ['0', '1', '2', '3', '4', '5', '6', '7'], (37, 22), tmp_path)
+    net = tiny()
+    compare(nn.Sequential(net[:8], net[8:]), ['0.6', '0.7', '0'], (37, 22), tmp_path) # one value under two names
 
 NETWORKS = dict(resnet18=['layer2', 'layer4'], mobilenet_v2=['features.6', 'features'], squeezenet1_1=['features.5', 'features'], efficientnet_lite0=['features.5', 'features'])
 
@@ -166,6 +168,9 @@ class Model(nn.Module): # of a function
         for name, layer in layers.items(): self.add_module(name, layer)
     def forward(self, x): return self.f(self, x)
 
+class Last(nn.Module): # channels last
+    def forward(self, x): return x.permute(0, 2, 3, 1)
+
 def conv(): return nn.Conv2d(3, 3, 3)
 def block(): return nn.Sequential(conv(), nn.ReLU())
 def pooled(o): return o.mean((2, 3))
@@ -184,6 +189,7 @@ WRONG = [
     (lambda: (Model(lambda self, x: dict(a=self.c(x)), c=conv()), ['c'], (9, 9)), ValueError, r'gives a dict; expected logits'),
     (lambda: (tiny(), ['8'], (64, 64)), ValueError, r"layer '8' gives \(1, 24, 1, 1\); expected a feature map"),
     (lambda: (tiny(), ['9'], (64, 64)), ValueError, r"layer '9' gives \(1, 24\); expected a feature map"),
+    (lambda: (Model(lambda self, x: pooled(self.c(x).permute(0, 3, 1, 2)), c=nn.Sequential(conv(), Last())), ['c'], (9, 9)), ValueError, 'channels first'),
     (lambda: (repeated(), ['0'], (9, 9)), ValueError, "layer '0' runs 2 times"),
     (lambda: (Model(lambda self, x: pooled(self.c(x)), c=conv(), idle=conv()), ['idle'], (9, 9)), ValueError, "layer 'idle' runs 0 times"),
     (lambda: (Shortcut(), ['block'], (9, 9)), ValueError, "layer 'block' is bypassed"),
@@ -202,6 +208,12 @@ def test_what_a_page_cannot_have_is_one_line_with_a_reason(make, kind, words):
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
     with pytest.raises(ImportError, match=r"pip install 'petcam\[page\]'"): live_network(tiny(), ['2'], (22, 22))
+
+def test_an_older_torch_is_told(monkeypatch):
+    monkeypatch.setattr(torch, '__version__', type(torch.__version__)('2.5.1'))
+    with pytest.raises(ImportError, match='needs torch 2.6 or later, got 2.5.1'): live_network(tiny(), ['2'], (22, 22))
+    monkeypatch.setattr(torch, '__version__', type(torch.__version__)('2.10.0'))
+    live_network(tiny(), ['2'], (22, 22))
 
 def test_petcam_is_imported_without_onnx():
     code = "import sys, petcam.web.network\nassert not {'onnx', 'onnxscript', 'onnx_ir'} & set(sys.modules)"

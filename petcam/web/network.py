@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/52c_network.ipynb #c002
+# %% ../../nbs/52c_network.ipynb #c011
 import copy, hashlib, math, textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -13,16 +13,15 @@ from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from torch.export import default_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
-from petcam.engine.adapter import Adapter
-from petcam.engine.layers import find_layer, layers_of
-from petcam.engine.modes import eval_mode, forward_hooks
-from petcam.engine.targets import as_list, check_logits
-from petcam.training.interrupts import safe_contextmanager
-from petcam.training.numbers import check_number
+from ..engine.adapter import Adapter
+from ..engine.layers import find_layer, layers_of
+from ..engine.modes import eval_mode, forward_hooks
+from ..engine.targets import as_list, check_logits
+from ..training.interrupts import safe_contextmanager
+from ..training.numbers import check_number
 
-# %% ../../nbs/52c_network.ipynb #c005
+# %% ../../nbs/52c_network.ipynb #c014
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
@@ -34,7 +33,7 @@ def halved(
         if p.dim() > 1 and half.isfinite().all(): p.data = half
     return net
 
-# %% ../../nbs/52c_network.ipynb #c008
+# %% ../../nbs/52c_network.ipynb #c017
 @safe_contextmanager
 def _kept(model, layers): # layers' names -> what each outputs, in each of its runs
     kept = {name: [] for name in layers}
@@ -53,13 +52,11 @@ def _forward(model, layers, x): # logits (1,k), and what the layers output in ea
     with torch.enable_grad(), _kept(model, layers) as kept:
         return Adapter().run(model, x), kept
 
-# %% ../../nbs/52c_network.ipynb #c038
+# %% ../../nbs/52c_network.ipynb #c019
 def _described(o):
     return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
 
 def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
-    for name in layers:
-        if name in ('x', 'k', 'logits'): raise ValueError(f'no layer may be called {name!r}')
     output, kept = _forward(model, layers, x)
     try:
         y = check_logits(output)
@@ -67,11 +64,10 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         raise ValueError(f'the model gives {_described(output)}; expected logits (1,k)') from e
     usable = layers_of(model, x)
     for name, runs in kept.items():
-        form = getattr(usable.get(name), 'form', '')
-        if len(runs) == 1 and form == 'channels first': continue
-        reason = (f'gives {_described(runs[0])} {form}' if len(runs) == 1 else
-                  f'runs {len(runs)} times')
-        raise ValueError(f'layer {name!r} {reason.strip()}; expected a feature map (1,c,h,w), once')
+        if len(runs) != 1: raise ValueError(f'layer {name!r} runs {len(runs)} times; expected once')
+        if name in usable and usable[name].form == 'channels first': continue
+        raise ValueError(f'layer {name!r} gives {_described(runs[0])}; '
+                         'expected a feature map (1,c,h,w), channels first')
     acts = [a for a, in kept.values()]
     gradients = [None]*len(acts)
     if y.requires_grad: gradients = torch.autograd.grad(y.sum(), acts, allow_unused=True)
@@ -79,7 +75,7 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         if g is None: raise ValueError(f'the logits do not depend on layer {name!r}')
     return y, {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
 
-# %% ../../nbs/52c_network.ipynb #c040
+# %% ../../nbs/52c_network.ipynb #c021
 aten = torch.ops.aten
 
 def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), upside down
@@ -91,7 +87,7 @@ def _left(x, g, reach, stride, padding): # rows and columns of x in which no win
     return [n - ((m - 1)*s - 2*p + r + 1) for n, m, r, s, p in
             zip(x.shape[2:], g.shape[2:], reach, stride, padding)]
 
-def _convolution_backward(g, x, w, _, stride, padding, dilation, transposed, __, groups, ___):
+def _convolution_backward(g, x, w, bias, stride, padding, dilation, transposed, extra, groups, mask):
     if transposed or g.dim() != 4: return NotImplemented
     reach = [d*(k - 1) for d, k in zip(dilation, w.shape[2:])]
     around = [r - p for r, p in zip(reach, padding)]
@@ -121,6 +117,7 @@ _OURS = {aten.convolution_backward.default: _convolution_backward,
 
 @cache
 def _rules(): # operation -> what it is in terms of others
+    from torch.export import default_decompositions # torch 2.6
     theirs = {o: rule for o, rule in default_decompositions().items() if 'backward' in str(o)}
     return theirs | _OURS
 
@@ -135,8 +132,10 @@ def _traced(model, layers, x, k): # -> a graph: x, k -> logits, feature maps, gr
     traced.recompile()
     return traced.eval()
 
-# %% ../../nbs/52c_network.ipynb #c045
+# %% ../../nbs/52c_network.ipynb #c026
 def _check_extra():
+    if torch.__version__ < '2.6':
+        raise ImportError(f'a network in a page needs torch 2.6 or later, got {torch.__version__}')
     if all(map(find_spec, ('onnx', 'onnxscript'))): return
     raise ImportError("a network in a page needs onnx and onnxscript: pip install 'petcam[page]'")
 
@@ -180,13 +179,12 @@ def _parts(whole, layers): # -> ONNX models
                              'another way too') from e
     return parts
 
-# %% ../../nbs/52c_network.ipynb #c047
+# %% ../../nbs/52c_network.ipynb #c028
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
 
     def __init__(self):
         self.data, self.places = bytearray(), {} # hash -> where
-
 
     def place(self, raw): # -> where these bytes begin
         key = hashlib.sha256(raw).digest()
@@ -227,7 +225,7 @@ def _packed(part, weights): # an ONNX model -> bytes, without its weights and wi
     graph.ClearField('value_info')
     return part.SerializeToString()
 
-# %% ../../nbs/52c_network.ipynb #c049
+# %% ../../nbs/52c_network.ipynb #c030
 @dataclass(frozen=True)
 class LiveNetwork:
     "A network as a page runs it"
@@ -248,6 +246,7 @@ def live_network(
     if not layers: raise ValueError('no layers given; expected the name of at least one')
     for name in layers:
         find_layer(model, name)
+        if name in ('x', 'k', 'logits'): raise ValueError(f'no layer may be called {name!r} here')
     if len(as_list(size)) != 2: raise ValueError(f'size is {size}; expected (height, width)')
     h, w = (check_number(o, 'a side of the input', 1, whole=True) for o in size)
     with torch.inference_mode(False), torch.autocast('cpu', enabled=False):
