@@ -144,6 +144,7 @@ async function openLive(root) { // the section that templates/live.html makes
   const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
   const {live, class_names: {length: classes}} = data;
   el('note').textContent = live.note;
+  el('classes').textContent = classes;
   const unable = lacking(globalThis);
   if (unable) return giveUp(unable);
 
