@@ -150,6 +150,16 @@ def test_a_slow_map_is_said_to_be_on_its_way_and_the_page_stays_awake(browser, p
     assert said(page).startswith(NAMES[3]) and page.get_attribute('.px-app', 'aria-busy') is None
     page.context.close()
 
+def test_the_page_stays_awake_while_it_looks_at_a_large_photograph(page):
+    large = base64.b64encode(file_of(np.asarray(opened_image(3).resize((4000, 3000))), 'JPEG')).decode()
+    took, gap, ticks = page.evaluate("""async base64 => {
+      const image = new Blob([Uint8Array.from(atob(base64), c => c.charCodeAt(0))]), times = [performance.now()];
+      const clock = setInterval(() => times.push(performance.now()), 10);
+      const {seconds} = await document.querySelector('.px').petcam.ask('look', {title: 'large', image});
+      clearInterval(clock);
+      return [seconds, Math.max(...times.slice(1).map((t, i) => t - times[i]))/1000, times.length]; }""", large)
+    assert gap < took/2 and ticks > 10
+
 # ---------- the reader's own images ----------
 
 def of_python(pixels): # the beginning of the words for an image of one's own
@@ -180,7 +190,7 @@ def test_one_that_cannot_be_read_is_said_in_a_sentence_and_nothing_is_lost(brows
     page.set_input_files('.px-files', bad)
     until(page, lambda: 'empty.png' in problem(page))
     assert 'notes.txt' in problem(page) and page.get_attribute('.px-problem', 'role') == 'alert'
-    assert said(page) == before and titles(page) == ['one', 'two'] and status(page) == ''
+    assert said(page) == before and titles(page) == ['one', 'two'] and status(page).startswith('Looked at one in ')
     page.set_input_files('.px-files', [bad[0], dict(name='good.png', mimeType='image/png', buffer=file_of(picture(7)))])
     until(page, lambda: 'good.png' in titles(page))
     settled(page)
@@ -323,6 +333,14 @@ def test_a_damaged_page_says_so_and_keeps_the_still_image(browser, path, tmp_pat
     page = opened(browser, damaged, wait=False)
     until(page, lambda: problem(page).startswith('The network could not be started: '), 60)
     assert page.is_visible('.px-still') and not page.is_visible('.px-offer') and page.failed == []
+    page.context.close()
+
+def test_a_worker_that_cannot_be_read(browser, path, tmp_path):
+    broken = tmp_path/'broken.html'
+    broken.write_text(path.read_text(encoding='utf-8').replace('class="px-worker">', 'class="px-worker">)('), encoding='utf-8')
+    page = opened(browser, broken, wait=False)
+    until(page, lambda: problem(page).startswith("The network could not be started: The network's worker has stopped ("), 60)
+    assert page.is_visible('.px-still') and page.failed == []
     page.context.close()
 
 def test_while_it_loads_a_bar_moves_and_the_still_image_shows(browser, path):

@@ -132,16 +132,14 @@ function camera(el, take, complain) {
 
 const ROOM = 60; // images whose feature maps are kept
 
-async function run(root) { // the section that templates/live.html makes
+async function openLive(root) { // the section that templates/live.html makes
   const el = name => root.querySelector(`.px-${name}`);
-  const say = (status, problem = '') => {
-    el('status').textContent = status;
+  const complain = problem => {
     el('problem').textContent = problem;
   };
   const giveUp = problem => {
-    el('progress').remove();
-    el('offer').remove();
-    say('', `${problem} Below is a still image.`);
+    for (const name of ['progress', 'status', 'offer']) el(name).remove();
+    complain(`${problem} Below is a still image.`);
   };
   const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
   const {live, class_names: {length: classes}} = data;
@@ -158,34 +156,39 @@ async function run(root) { // the section that templates/live.html makes
   root.petcam = {ask, ready};
 
   async function seen({title, image, src}) { // what the network makes of it
+    const before = el('status').textContent;
     el('status').textContent = `Looking at ${title} …`;
-    const found = await ask('look', {title, image: image || blobOf(src)});
-    say(`Looked at ${title} in ${seconds(found.seconds)}.`);
-    return {...found, title, src: src || smallUri(found.pixels)};
+    try {
+      const found = await ask('look', {title, image: image || blobOf(src)});
+      el('status').textContent = `Looked at ${title} in ${seconds(found.seconds)}.`;
+      return {...found, title, src: src || smallUri(found.pixels)};
+    } catch (error) {
+      el('status').textContent = before;
+      throw error;
+    }
   }
 
   async function take(given) { // the reader's images; the first that can be read is shown
     await ready;
-    const problems = [];
-    if (!given.length) problems.push('That was no file: save the image, and drop its file here.');
+    const problems = new Set(), {images} = root.petcam.data;
+    if (!given.length) problems.add('That was no file: save the image, and drop its file here.');
     let some = false;
     for (const one of given) {
       try {
-        if (root.petcam.data.images.length >= ROOM) {
+        if (images.length >= ROOM) {
           throw new Error(`There is room for ${ROOM} images: load the page again for others.`);
         }
         root.petcam.add(await seen(one), !some);
         some = true;
       } catch ({message}) {
-        problems.push(message);
+        problems.add(message);
       }
-      say(some ? el('status').textContent : '', [...new Set(problems)].join(' '));
     }
-    if (!given.length) say('', problems[0]);
+    complain([...problems].join(' '));
   }
 
   receive(el, take);
-  camera(el, take, problem => say('', problem));
+  camera(el, take, complain);
   try {
     await ready;
   } catch ({message}) {
@@ -193,11 +196,11 @@ async function run(root) { // the section that templates/live.html makes
   }
   el('progress').remove();
   const look = one => seen(one).catch(error => {
-    say('', error.message);
+    complain(error.message);
     throw error;
   });
   explore(root, {look, map: ({n}, layer, target, method) => ask('map', {n, layer, target, method})})
     .catch(() => {}); // it has been said
 }
 
-if (typeof module !== 'undefined') module.exports = {lacking, seconds}; // in Node, for the tests
+if (typeof module !== 'undefined') module.exports = {lacking, seconds, openLive}; // in Node, for the tests

@@ -5,10 +5,10 @@
 
 // ---------- from feature map and gradient, both (c,h,w), to a map (h,w): petcam.methods ----------
 
-const plane = ({h, w}) => new Float64Array(h*w);
+const zeros = ({h, w}) => new Float64Array(h*w);
 
 function weighted(a, weights) { // the sum of the channels, each times its weight
-  const n = a.h*a.w, out = plane(a);
+  const n = a.h*a.w, out = zeros(a);
   weights.forEach((weight, c) => {
     for (let i = 0; i < n; i++) out[i] += weight*a.values[c*n + i];
   });
@@ -27,7 +27,7 @@ function sum(values, from, to) {
 }
 
 function summed(a, f) { // f of each channel at a location, summed
-  const n = a.h*a.w, out = plane(a);
+  const n = a.h*a.w, out = zeros(a);
   for (let i = 0; i < a.values.length; i++) out[i % n] += f(i);
   return out;
 }
@@ -60,7 +60,7 @@ function eigenCam(a) { // the first singular vector, by power iteration
   if (!map.some(v => v)) map.fill(1);
   for (let round = 0; round < 1000; round++) {
     const channels = across(map), length = Math.hypot(...channels);
-    if (!length) return plane(a);
+    if (!length) return zeros(a);
     const next = weighted(a, channels.map(v => v/length));
     const moved = Math.sqrt(next.reduce((total, v, i) => total + (v - map[i])**2, 0));
     map = next;
@@ -187,8 +187,9 @@ function answer({data: {id, do: job, ...what}}) {
     error => postMessage({id, error: sentence(error)}));
 }
 
-function sentence({message}) {
-  if (!/memory|allocat|bad_alloc/i.test(message)) return message;
+function sentence(error) {
+  const message = error?.message ?? `the engine says ${error}`; // it may throw a number
+  if (!/memory|allocat|bad_alloc|OOM/i.test(message)) return message;
   return `This browser has not enough memory for it (${message}).`;
 }
 

@@ -109,14 +109,16 @@ test('jobs are answered in their order, and one that fails answers with a senten
   const answers = [];
   let done;
   const all = new Promise(resolve => { done = resolve; });
-  const self = {postMessage: o => answers.push(o) === 3 && done(), performance, Float32Array, Promise, Object, Error};
+  const self = {postMessage: o => answers.push(o) === 4 && done(), performance, Float32Array, Promise, Object, Error};
   vm.createContext(self);
   vm.runInContext(`${source('worker.js')}
     JOBS.slow = ({v}) => new Promise(resolve => resolve({v}));
     JOBS.bad = () => { throw new Error('It has no eyes.'); };
-    JOBS.full = () => { throw new Error('std::bad_alloc'); };`, self);
-  ['slow', 'bad', 'full'].forEach((job, id) => self.onmessage({data: {id, do: job, v: 7}}));
+    JOBS.full = () => { throw new Error('std::bad_alloc'); };
+    JOBS.odd = () => { throw 1234; };`, self);
+  ['slow', 'bad', 'full', 'odd'].forEach((job, id) => self.onmessage({data: {id, do: job, v: 7}}));
   await all;
   assert.deepEqual(JSON.parse(JSON.stringify(answers)), [{id: 0, v: 7}, {id: 1, error: 'It has no eyes.'},
-    {id: 2, error: 'This browser has not enough memory for it (std::bad_alloc).'}]);
+    {id: 2, error: 'This browser has not enough memory for it (std::bad_alloc).'},
+    {id: 3, error: 'the engine says 1234'}]);
 });
