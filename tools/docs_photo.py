@@ -28,9 +28,10 @@ def preview(model, image, **how):
     store, side = MapStore(model, image, **how), 384
     target = int(store.logits(0).argmax())
     map, box = store.map(0, store.layers[-1], target), store.box(0, side)
-    drawn = panels(store.pixels(0, side), map, box=box) # image, map, overlay; 6 pixels between
+    drawn = panels(store.pixels(0, side), map, box=box) # three, 6 pixels apart
     found = verdict(store.logits(0), target, store.class_names, store.activation)
-    return dict(picture=data_uri(image_bytes(np.concatenate([drawn[:, :side+6], drawn[:, -side:]], 1))),
+    two = np.concatenate([drawn[:, :side+6], drawn[:, -side:]], axis=1) # image and overlay
+    return dict(picture=data_uri(image_bytes(two)),
                 name=found.name, percent=round(100*found.probability),
                 words=where_in_words(map, box))
 
