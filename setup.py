@@ -7,7 +7,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 config = config['DEFAULT']
-EXTRAS = 'dev', 'lab', 'docs', 'accelerate', 'photo'
+EXTRAS = 'dev', 'lab', 'docs', 'accelerate', 'photo', 'page'
 # all that stands beside the code: weights, tables, templates, scripts, styles
 BESIDE = [f for f in (here/'petcam').rglob('*') if f.is_file() and f.suffix not in ('.py', '.pyc')]
 DATA = [f.relative_to(here/'petcam').as_posix() for f in BESIDE]

@@ -10,7 +10,8 @@ _HOMES = {
     # look inside
     'grad_cam': 'gradcam', 'class_maps': 'gradcam', 'explain': 'methods', 'maps_of': 'methods',
     'METHODS': 'methods', 'score_cam': 'methods', 'class_activation_map': 'methods',
-    'CamExplorer': 'explore', 'explorer_html': 'explore', 'layers_of': 'engine.layers',
+    'CamExplorer': 'explore', 'explorer_html': 'explore', 'export_page': 'web.live',
+    'layers_of': 'engine.layers',
     'watch': 'hooks', 'hook_output': 'hooks', 'mean_activation': 'heatmap',
     'show_heatmap': 'heatmap', 'overlay': 'heatmap', 'describe': 'heatmap',
     # train

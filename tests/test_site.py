@@ -336,3 +336,44 @@ def test_on_the_front_page_the_map_goes_from_the_cat_to_the_dog(tab):
     tab.locator('#pets .px-target').focus()
     tab.keyboard.press('Home')
     assert tab.locator('#pets .px-words').inner_text().startswith('Abyssinian:')
+
+# --- the reader's own photograph
+
+@pytest.mark.parametrize('parts, says, not_', [
+    (dict(megabytes=17), ['17 MB', 'href="photo.html"', 'does not leave'], ['built without', 'stored maps']),
+    (dict(why='npm is <not> there', megabytes=2), ['built without it: npm is &lt;not&gt; there', 'href="photo.html"', 'stored maps'], ['does not leave', '2 MB']),
+    (dict(why='no extra'), ['built without it: no extra'], ['href="photo.html"', 'does not leave', '<img'])])
+def test_the_card_says_what_is_there(parts, says, not_):
+    from docs_photo import card
+    text = card(**parts)
+    assert all(o in text for o in says) and not any(o in text for o in not_)
+
+def test_what_a_page_with_a_network_lacks_is_said(monkeypatch):
+    import docs_photo
+    from petcam.web import live
+    def no_npm(): raise ConnectionError('npm is not installed')
+    monkeypatch.setattr(live, 'engine_files', no_npm)
+    monkeypatch.setattr(docs_photo, 'find_spec', lambda name: True)
+    assert docs_photo.why_stored() == 'npm is not installed'
+    monkeypatch.setattr(docs_photo, 'find_spec', lambda name: None if name == 'onnxscript' else True)
+    assert docs_photo.why_stored() == "no onnxscript (pip install 'petcam[page]')"
+
+@pytest.fixture
+def photo(tab):
+    "The page that the card of the front page leads to, once its network is ready"
+    tab.goto(address('index.html'))
+    card = tab.locator('.pc-card').inner_text()
+    if 'built without it' in card: pytest.skip(f'the site has no network in its page: {card.split("built without it: ")[1].splitlines()[0]}')
+    tab.locator('.pc-card .pc-bar a').click()
+    tab.locator('.px-live .px-app').wait_for(timeout=60_000)
+    return tab
+
+def test_the_page_for_photographs_says_what_torch_says_of_chelsea(photo):
+    from docs_photo import NOTE, asked, preview
+    cat = importlib.import_module('petcam.engine.photo').real_cat()
+    chelsea, how = asked(cat)
+    there = preview(cat.model, chelsea, **how)
+    assert photo.locator('.px-words').inner_text().startswith(f'{there["name"]}: ')
+    assert f'{there["percent"]}' in photo.locator('.px-words').inner_text()
+    assert NOTE in photo.locator('.px-own').inner_text()
+    assert not photo.elsewhere + photo.complaints

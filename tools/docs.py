@@ -5,18 +5,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from docs_api import write_all
 from docs_notebooks import buttons, convert_all, links
+from docs_photo import photo
 from docs_plots import with_plots
 from kaggle import wheel
 from project import ROOT, is_placeholder, lessons, notebooks, settings, wheel_name
 
 BUILD = ROOT/'build'
 
-def front(): # the cat on the left, as the cats are on the left of the slider
+def pair(): # the cat on the left, as the cats are on the left of the slider
+    from petcam.toy.scenes import draw_pair
+    return draw_pair('Abyssinian', 'leonberger', seed=172)[0]
+
+def front(pair):
     "The explorer of the front page: two toy pets, and the network that the lessons train"
     from petcam.explore import explorer_fragment
     from petcam.resize import lesson_learner
-    from petcam.toy.scenes import draw_pair
-    pair = draw_pair('Abyssinian', 'leonberger', seed=172)[0]
     title = 'a cat and a dog, drawn by petcam'
     return explorer_fragment(lesson_learner(), [pair], titles=[title], uid='pets', side=320)
 
@@ -46,7 +49,8 @@ def assemble(to):
     write_all(to/'api')
     (to/'doors.html').write_text(doors(), encoding='utf-8')
     (to/'install.txt').write_text(install_line(), encoding='utf-8')
-    (to/'explorer.html').write_text(front(), encoding='utf-8')
+    (to/'explorer.html').write_text(front(pair()), encoding='utf-8')
+    (to/'photo_card.html').write_text(photo(to/'photo.html', pair()), encoding='utf-8')
     (to/'course_map.html').write_text(str(course_map('lessons/')), encoding='utf-8')
 
 def build(to=BUILD/'site'):
@@ -58,6 +62,7 @@ def build(to=BUILD/'site'):
     if failed := main(list(map(str, [*how, BUILD/'docs', to]))): return failed
     (to/'notebooks').mkdir()
     for notebook in notebooks(): shutil.copy(notebook, to/'notebooks')
+    if (page := BUILD/'docs'/'photo.html').exists(): shutil.copy(page, to)
     if is_placeholder(settings()['git_url']): wheel(to)
     for unused in [*to.glob('_static/**/*.map'), *to.glob('_static/*.html')]: unused.unlink()
     for unused in ('_static/locales', '_sources'): shutil.rmtree(to/unused, ignore_errors=True)

@@ -116,7 +116,9 @@ def fold(cell, source): # None: it stays open
 
 def said(cell):
     "The text that came out of a cell"
-    text = lambda o: o.get('text', '') or o.get('data', {}).get('text/plain', '')
+    def text(o):
+        data = o.get('data', {})
+        return o.get('text') or data.get('text/markdown') or data.get('text/plain', '')
     return ''.join(''.join(text(o)) for o in cell.get('outputs', []))
 
 def player(found, outputs): # the directives of a cell, and its stored outputs

@@ -68,18 +68,23 @@ def load_trained(path)->tuple[nn.Module,dict]: # the network, what the file tell
     load_matching(model, state['model'], path)
     return model.eval(), about
 
-def _lesson_transform(size): # as the lessons' validation images are made
-    cut = get_transforms()[1]
-    def prepare(image):
-        return normalize(cut(as_tensor(image, 2*size), size))
-    return prepare
+# %% ../../nbs/54b_zoo.ipynb #c024
+@dataclass(frozen=True)
+class LessonTransform:
+    "As the lessons' validation images are made: (3,h,w) or Pillow image -> (3,size,size)"
+    size:int
 
+    def __call__(self, image):
+        cut = get_transforms()[1]
+        return normalize(cut(as_tensor(image, 2*self.size), self.size))
+
+# %% ../../nbs/54b_zoo.ipynb #c025
 def _ours(path, weights, names):
     if weights or names:
         raise ValueError(f'{path} holds its weights and its class names; '
                          'expected neither --weights nor --classes')
     model, about = load_trained(path)
-    return OpenModel(model, about['classes'], _lesson_transform(about['size']), '0', about)
+    return OpenModel(model, about['classes'], LessonTransform(about['size']), '0', about)
 
 def _of_torchvision(name, weights, names): # or of ours
     known = network_names()

@@ -79,6 +79,18 @@ check_output_size = number('05_kernels', 176, tolerance=.4, hints={
 }, otherwise='put in = 352, kernel = 5, padding = 2 and stride = 2 into the formula.',
     why='(352 + 2*2 - 5)/2 = 175.5, rounded down 175, and 1 more.')
 
+# %% ../../nbs/56c_exercises_inside.ipynb #j001
+check_multiplications = number('05_kernels', 118_013_952, hints={
+    9408: 'that is how many numbers the 64 kernels hold. Each is used at every location.',
+    147: 'that is one number of one output channel.',
+    1_843_968: 'that is one kernel; there are 64.',
+    39_337_984: 'that is one colour; each kernel has 7 x 7 numbers for each of the three.',
+    802_816: 'so many numbers come out. How many multiplications does each take?',
+    472_055_808: 'with a stride of 2 the output is 112 x 112, and not 224 x 224.',
+}, otherwise='for each of 64 x 112 x 112 numbers of the output: the numbers of one kernel.',
+    why='64 x 112 x 112 numbers of the output, with 7 x 7 x 3 multiplications each: 118 million '
+        'in the first layer alone.')
+
 # %% ../../nbs/56c_exercises_inside.ipynb #c015
 check_lines = number('06_hooks', 3, hints={
     1: 'the cell registers a new hook each time, and the old ones are still there.',

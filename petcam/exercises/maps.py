@@ -75,6 +75,17 @@ check_uneven = number('08b_methods', 1.5, hints={
 why='The weight is (2 + 0 + 0 + 0)/4 = 0.5, and 0.5 times 3 is 1.5. HiResCAM adds 0 there: the '
     'score does not depend on that location. So the two differ where the gradient is uneven.')
 
+# %% ../../nbs/56d_exercises_maps.ipynb #h001
+check_peak = number('08b_methods', 13.5, hints={
+    4.5: 'That is what Grad-CAM adds, or the gradient there without the activation.',
+    12: 'That is the part of the maximum. The mean has a gradient at each location, too.',
+    1.5: 'That is the part of the mean. The maximum of the channel lies there as well.',
+    18: 'The mean passes on a quarter of its 2 to each of the four locations.',
+    6: 'Those are the two gradients added up. Each location gets a quarter of the mean.',
+}, otherwise='The activation there is 3; its gradient is all of J_max, and a quarter of J_avg.',
+why='3 times (4 + 2/4). At the other three locations HiResCAM takes the mean only, 2/4, and '
+    'Grad-CAM takes (4 + 2)/4 at all four.')
+
 # %% ../../nbs/56d_exercises_maps.ipynb #c014
 def _maxima(index, learn): # of HiResCAM and Grad-CAM at the last layer -> (row, column) each
     x, y = learn.data.valid_ds[index_of(index, learn.data.valid_ds.files, 'image')]
@@ -165,3 +176,16 @@ check_colleague = choice('09_explore', 'c', options={
     'd': 'Opacity changes the drawing, and the map stays what it was.',
 }, why='A heatmap says where the evidence for a class lies, and not how much there is. An '
        'improbable class has bright red, too, on its own scale.')
+
+# %% ../../nbs/56d_exercises_maps.ipynb #p001
+check_kettle = choice('09_explore', 'b', options={
+    'a': 'The kettle looks like a pug, in its colour or its outline.',
+    'b': 'Nothing about the kettle: among 37 breeds one comes first for any image.',
+    'c': 'The page has computed something else than Python would have.',
+    'd': 'The network is damaged: it ought to say that it does not know.',
+}, hints={
+    'a': 'It may be so, but the 97 % do not show it. What could the network have said instead?',
+    'c': 'Python says the same of it. Ask what else the network could have said.',
+    'd': 'To say that it would need such a class. Which are the classes that it knows?',
+}, why='Softmax shares out 100 % among the classes that there are, and "none of these" is not '
+       'among them. A network is to be asked about what it has learnt.')

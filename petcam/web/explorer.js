@@ -191,31 +191,74 @@ function words(now) { // `CamExplorer.words`
   return `${verdict(logits, target, names, activation)}, ${how}. ${note || part + describe(map)}`;
 }
 
+function doubt(logits, activation) { // what must be said of a low probability
+  const p = probabilities(logits, activation);
+  const best = Math.max(...p);
+  if (activation !== 'softmax' || best >= .5) return '';
+  return `The network is not sure: it gives its best guess ${percent(best)}.`;
+}
+
+function matching(names, query) { // the indices of the names with words that begin so
+  const plain = text => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
+  const parts = text => plain(text).split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const asked = parts(query);
+  return [...names.keys()].filter(k => {
+    const found = parts(names[k]);
+    return asked.every(start => found.some(word => word.startsWith(start)));
+  });
+}
+
 // ---------- the page ----------
 
-function explore(root) { // the section that templates/explorer.html makes
+const MANY = 100; // classes: of more than so many, only the most probable are listed
+const LISTED = 5;
+
+// The section that templates/explorer.html makes, or with a network that runs in the page,
+// `live`, the one that templates/live.html makes: then images are looked at and maps computed
+// when they are asked for.
+function explore(root, live = null) {
   const data = JSON.parse(root.querySelector('[type="application/json"]').textContent);
   const names = data.class_names;
   const tables = {signed: bytes(data.tables.RdBu_r), positive: bytes(data.tables.magma)};
   const el = name => root.querySelector(`.px-${name}`);
   const make = (tag, more) => Object.assign(document.createElement(tag), more);
-  let shown = 0, under = null; // the image on show: its index, its pixels
+  const computed = {}; // maps of the network in the page
+  let shown = 0, turn = 0, asking = false, slow = null; // the index of the image on show
 
-  function chosen() { // what the controls say, and what belongs to it
-    const image = data.images[shown], {logits, box} = image, {activation} = data;
-    const target = +el('target').value, layer = +el('layer').value, method = +el('method').value;
+  function chosen() { // what the controls say
+    return Object.fromEntries(['target', 'layer', 'method'].map(name => [name, +el(name).value]));
+  }
+
+  function known({target, layer, method}) { // a map, or undefined while it is not computed
+    const image = data.images[shown];
+    if (live) return computed[[shown, layer, method, target]];
     const packed = image.layers[layer][method];
-    const map = unpack(packed, target);
-    const signed = !el('positive').checked;
-    const drawn = values => signed ? values : values.map(v => Math.max(0, v));
-    const scale = el('same-scale').checked ? unpack(packed, argmax(logits)) : map;
-    return {
-      names, logits, activation, box, map, target,
-      layer: data.layers[layer], depth: data.depths[layer], method: data.methods[method],
-      agnostic: packed.lo.length < names.length, note: map.values.some(v => v) ? '' : packed.note,
-      values: drawn(map.values),
-      colours: {alpha: +el('alpha').value, signed, limit: largest(drawn(scale.values)) || 1},
-    };
+    return {...unpack(packed, target), note: packed.note, agnostic: packed.lo.length < names.length};
+  }
+
+  async function compute({target, layer, method}) {
+    if (asking) return; // `show` asks again when that map is there
+    asking = true;
+    const at = [shown, layer, method, target];
+    try {
+      computed[at] = await live.map(data.images[shown], data.layers[layer], target,
+                                    data.methods[method]);
+      asking = false;
+      show();
+    } catch (error) {
+      asking = false;
+      wait(false);
+      el('words').textContent = error.message;
+    }
+  }
+
+  function wait(on) { // a map that takes long is said to be on its way
+    clearTimeout(slow);
+    if (!on) return el('app').removeAttribute('aria-busy');
+    slow = setTimeout(() => {
+      el('app').setAttribute('aria-busy', 'true');
+      el('words').textContent = 'Computing this map …';
+    }, 150);
   }
 
   function put(name, {width, height, data}) {
@@ -223,40 +266,53 @@ function explore(root) { // the section that templates/explorer.html makes
     el(name).getContext('2d').putImageData(new ImageData(data, width, height), 0, 0);
   }
 
-  function draw({map: {h, w}, values, colours, box}) {
-    const {signed, limit} = colours, table = signed ? tables.signed : tables.positive;
-    const map = {h, w, values}, {width, height} = under;
-    put('image', inPlace(under, box, part => part.data));
-    put('squares', inPlace(blank(width, height, 255), box, part => shade(
+  function draw({h, w, values}, scale, box) {
+    const signed = !el('positive').checked, table = signed ? tables.signed : tables.positive;
+    const drawn = values => signed ? values : values.map(v => Math.max(0, v));
+    const limit = largest(drawn(scale.values)) || 1;
+    const colours = {alpha: +el('alpha').value, signed, limit};
+    const map = {h, w, values: drawn(values)}, {pixels} = data.images[shown];
+    put('image', inPlace(pixels, box, part => part.data));
+    put('squares', inPlace(blank(pixels.width, pixels.height, 255), box, part => shade(
       nearest(map, part.height, part.width), table, colours)));
-    put('over', inPlace(under, box, part => paint(
+    put('over', inPlace(pixels, box, part => paint(
       upsample(map, part.height, part.width), part.data, table, colours)));
     el('legend').style.background = legend(table);
     el('low').textContent = signed ? 'negative −' + limit.toPrecision(2) : '0';
     el('high').textContent = 'positive +' + limit.toPrecision(2);
   }
 
-  function show() {
-    if (!under) return; // the first image is still being decoded
-    const now = chosen(), {logits, target, map} = now;
-    draw(now);
-    el('words').textContent = words(now);
-    for (const name of ['squares', 'over']) el(name).setAttribute('aria-label', words(now));
-    const ranked = data.activation !== 'none' && logits.length > 1;
+  function name(control, title, more) { // in bold, and what stands after it
+    const parts = [make('b', {textContent: title}), ' ', make('span', {textContent: more})];
+    el(`${control}-value`).replaceChildren(...parts);
+    el(control).setAttribute('aria-valuetext', more ? `${title}, ${more}` : title);
+  }
+
+  function show() { // what the controls ask for, as soon as its map is there
+    const {logits, box, pixels} = data.images[shown];
+    if (!pixels) return; // the image is still being decoded
+    const question = chosen(), {target, layer, method} = question, {activation} = data;
+    const ranked = activation !== 'none' && logits.length > 1;
     const rank = ranked ? `, rank ${rankOf(logits, target)} of ${logits.length}` : '';
-    const notes = { // in bold, and what stands after it
-      target: [names[target], score(logits, target) + rank],
-      layer: [`${map.h} x ${map.w}, ${now.depth}`, `layer ${now.layer}`],
-      alpha: [percent(now.colours.alpha, 0), ''],
-    };
-    for (const [name, [title, more]] of Object.entries(notes)) {
-      const parts = [make('b', {textContent: title}), ' ', make('span', {textContent: more})];
-      el(`${name}-value`).replaceChildren(...parts);
-      el(name).setAttribute('aria-valuetext', more ? `${title}, ${more}` : title);
-    }
-    for (const line of el('list').children) {
-      line.firstChild.setAttribute('aria-pressed', +line.dataset.k === target);
-    }
+    name('target', names[target], score(logits, target) + rank);
+    name('alpha', percent(+el('alpha').value, 0), '');
+    mark(target);
+
+    const questions = [question];
+    if (el('same-scale').checked) questions.push({...question, target: argmax(logits)});
+    const missing = questions.find(o => !known(o));
+    wait(missing);
+    if (missing) return void compute(missing);
+    const map = known(question), depth = data.depths[layer];
+    name('layer', `${map.h} x ${map.w}, ${depth}`, `layer ${data.layers[layer]}`);
+    draw(map, known(questions.at(-1)), box);
+    const said = words({
+      names, logits, activation, target, box, map, depth, layer: data.layers[layer],
+      method: data.methods[method], agnostic: map.agnostic,
+      note: map.values.some(v => v) ? '' : map.note,
+    });
+    el('words').textContent = said;
+    for (const canvas of ['squares', 'over']) el(canvas).setAttribute('aria-label', said);
   }
 
   function score(logits, k) { // a percentage, or with no activation the number itself
@@ -264,10 +320,21 @@ function explore(root) { // the section that templates/explorer.html makes
     return data.activation === 'none' ? fixed(p, 2) : percent(p);
   }
 
+  function mark(target) { // the chosen class, which is always in the list
+    const lines = () => [...el('list').querySelectorAll('[data-k]')];
+    if (!el('search').value && !lines().some(o => +o.dataset.k === target)) list();
+    for (const line of lines()) {
+      line.firstChild.setAttribute('aria-pressed', +line.dataset.k === target);
+    }
+  }
+
   function list() { // the classes, the most probable first
     const {logits} = data.images[shown], p = probabilities(logits, data.activation);
-    const order = [...p.keys()].sort((a, b) => logits[b] - logits[a]);
-    el('list').replaceChildren(...order.map(k => {
+    const query = el('search').value, target = chosen().target;
+    const order = matching(names, query).sort((a, b) => logits[b] - logits[a]);
+    const all = query || names.length <= MANY;
+    const listed = all ? order : order.filter((k, i) => i < LISTED || k === target);
+    el('list').replaceChildren(...listed.map(k => {
       const line = make('li'), button = make('button', {type: 'button', tabIndex: -1});
       button.append(...[names[k], score(logits, k)].map(text => make('span', {textContent: text})));
       button.onclick = () => {
@@ -275,11 +342,22 @@ function explore(root) { // the section that templates/explorer.html makes
         show();
       };
       line.dataset.k = k;
-      const bar = data.activation === 'none' ? 0 : p[k]/p[order[0]];
+      const bar = data.activation === 'none' ? 0 : p[k]/Math.max(...p);
       line.style.setProperty('--p', `${100*bar}%`);
       line.append(button);
       return line;
     }));
+    if (!listed.length) el('list').append(make('li', {textContent: 'No class is called so.'}));
+    el('doubt').textContent = doubt(logits, data.activation);
+  }
+
+  function search({key, target: at}) { // the arrow keys go through what was found, Enter takes it
+    const buttons = [...el('list').querySelectorAll('button')];
+    const step = {ArrowDown: 1, ArrowUp: -1}[key];
+    if (step) (buttons[buttons.indexOf(at) + step] || el('search')).focus();
+    else if (key !== 'Enter' || at !== el('search')) return true;
+    else buttons[0]?.click();
+    return false;
   }
 
   function thumbnail(image, i) {
@@ -288,37 +366,54 @@ function explore(root) { // the section that templates/explorer.html makes
     input.onchange = () => choose(i);
     const small = make('img', {src: image.src, alt: ''});
     label.append(input, small, make('span', {textContent: image.title}));
-    return label;
+    el('thumbnails').append(label);
+    el('thumbnails').hidden = el('thumbnails').querySelectorAll('label').length < 2;
+    return input;
+  }
+
+  async function decoded({src}) { // its pixels
+    const image = make('img', {src});
+    await image.decode();
+    const {naturalWidth: width, naturalHeight: height} = image;
+    const canvas = make('canvas', {width, height}), context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    return {width, height, data: context.getImageData(0, 0, width, height).data};
   }
 
   async function choose(i, keep) { // another image, at its most probable class unless `keep`
+    const mine = ++turn, image = data.images[i];
+    if (!image.pixels) {
+      Object.assign(image, live ? await live.look(image) : {pixels: await decoded(image)});
+    }
+    if (mine !== turn) return; // meanwhile another one was chosen
     shown = i;
-    const {src, title, logits} = data.images[i], image = make('img', {src});
-    if (!keep) el('target').value = argmax(logits);
-    await image.decode();
-    if (shown !== i) return; // meanwhile another one was chosen
-    const {naturalWidth: width, naturalHeight: height} = image;
-    Object.assign(el('image'), {width, height});
-    el('image').setAttribute('aria-label', title);
-    const context = el('image').getContext('2d');
-    context.drawImage(image, 0, 0);
-    under = {width, height, data: context.getImageData(0, 0, width, height).data};
+    if (!keep) el('target').value = argmax(image.logits);
+    el('image').setAttribute('aria-label', image.title);
     list();
     show();
+  }
+
+  function add(image, chosen) { // one that has been looked at
+    const input = thumbnail(image, data.images.push(image) - 1);
+    if (chosen) input.click();
   }
 
   el('target').max = names.length - 1;
   el('layer').max = data.layers.length - 1; // before the value, which it limits
   el('layer').value = data.opening;
   el('alpha').value = data.alpha;
-  el('thumbnails').append(...data.images.map(thumbnail));
-  el('thumbnails').hidden = data.images.length < 2;
+  data.images.forEach((image, i) => thumbnail(image, i));
+  el('search').parentElement.hidden = names.length <= 2*LISTED;
+  el('search').placeholder = `one of ${names.length}`;
+  el('search').addEventListener('input', list);
+  el('search').addEventListener('input', () => mark(chosen().target));
+  el('right').onkeydown = search;
   for (const name of ['target', 'layer', 'alpha', 'method', 'positive', 'same-scale']) {
     el(name).addEventListener('input', show);
   }
   root.petcam = { // for tests, and for the curious
-    data,
-    map: () => chosen().map,
+    ...root.petcam, data, add,
+    map: () => known(chosen()),
     show: (image, target, layer, method = 0) => {
       Object.entries({target, layer, method}).forEach(([name, i]) => {
         el(name).value = i;
@@ -328,13 +423,13 @@ function explore(root) { // the section that templates/explorer.html makes
   };
   el('still').remove();
   el('app').hidden = false;
-  choose(0);
+  return choose(0);
 }
 
 if (typeof module !== 'undefined') { // in Node, for the tests
   module.exports = {
     argmax, largest, bytes, probabilities, rankOf, unpack, upsample, nearest, blank, inPlace,
     shade, paint, legend,
-    fixed, percent, thirds, describe, verdict, words, explore,
+    fixed, percent, thirds, describe, verdict, words, doubt, matching, explore,
   };
 }

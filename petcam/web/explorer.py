@@ -54,14 +54,17 @@ def _table(name): # a colour map of 256 colours
     colours = matplotlib.colormaps[name](np.arange(256))[:, :3]
     return _base64((colours*255).round().astype(np.uint8))
 
-def _contents(store, layers, methods, opening, alpha, side): # what the page needs, for JSON
-    images = [dict(
-        title=title,
+def _stored(store, i, layers, methods, side): # an image, its scores and all its maps
+    return dict(
+        title=store.titles[i],
         src=data_uri(image_bytes(store.pixels(i, side))),
         box=[round(o) for o in store.box(i, side) or []],
         logits=[round(v, 6) for v in store.logits(i).tolist()],
         layers=[[_packed(store, i, layer, method) for method in methods] for layer in layers],
-    ) for i, title in enumerate(store.titles)]
+    )
+
+def contents(store, layers, methods, opening, alpha, images)->dict:
+    "What the page's program needs to know, ready for JSON"
     return dict(
         class_names=store.class_names, methods=methods, alpha=alpha,
         layers=layers, depths=[store.depths[o] for o in layers],
@@ -70,10 +73,34 @@ def _contents(store, layers, methods, opening, alpha, side): # what the page nee
         images=images,
     )
 
-def _for_script(data): # JSON that cannot end the script in which it stands
+def for_script(data)->Markup:
+    "JSON that cannot end the script in which it stands"
     return Markup(json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'))
 
 # %% ../../nbs/52_web_explorer.ipynb #c010
+def known_methods(methods)->list[str]:
+    "The names of methods, checked"
+    if isinstance(methods, str): methods = [methods]
+    if methods: return [list(METHODS)[index_of(o, METHODS, 'method')] for o in methods]
+    raise ValueError(f'no method given; expected some of {", ".join(METHODS)}')
+
+def small_layers(store)->list[str]:
+    "The layers whose maps are small enough for a page"
+    small = [o for o in store.layers if store.shapes[o][1]*store.shapes[o][2] <= 2000]
+    return small or store.layers[-1:]
+
+def first_view(store, layers, method, alpha, side)->tuple: # a layer, a still image, words
+    "What the page shows of the first image before its program runs, and where none runs"
+    predicted = int(store.logits(0).argmax())
+    opening = store.opening(0, predicted, layers)
+    shown, box = (0, opening, predicted, method), store.box(0, side)
+    map, note = store.map(*shown), store.note(*shown)
+    still = panels(store.pixels(0, side), map, alpha, box=box, labels=True)
+    said = verdict(store.logits(0), predicted, store.class_names, store.activation)
+    return (opening, data_uri(image_bytes(still, quality=80)),
+            f'{said}. {where_in_words(map, box, note)}')
+
+# %% ../../nbs/52_web_explorer.ipynb #c016
 def explorer_fragment(
     learn, # a learner, or any `nn.Module`
     images, # as for `CamExplorer`
@@ -85,24 +112,12 @@ def explorer_fragment(
 )->Markup:
     "The explorer as a piece of HTML that needs no kernel and no network"
     store = MapStore(learn, images, **kw)
-    if isinstance(methods, str): methods = [methods]
-    methods = [list(METHODS)[index_of(o, METHODS, 'method')] for o in methods]
-    if not methods: raise ValueError(f'no method given; expected some of {", ".join(METHODS)}')
-    small = [o for o in store.layers if store.shapes[o][1]*store.shapes[o][2] <= 2000]
-    layers = small or store.layers[-1:]
-    predicted = int(store.logits(0).argmax())
-    opening = store.opening(0, predicted, layers)
-    shown = opening, predicted, methods[0]
-    map, note, most = store.map(0, *shown), store.note(0, *shown), min(side, 256)
-    box = store.box(0, most)
-    still = image_bytes(panels(store.pixels(0, most), map, alpha, box=box, labels=True),
-                        quality=80)
-    said = verdict(store.logits(0), predicted, store.class_names, store.activation)
-    words = f'{said}. {where_in_words(map, box, note)}'
-    return render('explorer.html',
-        uid=uid or f'px{uuid.uuid4().hex[:8]}',
-        still=data_uri(still), words=words, methods=methods,
-        data=_for_script(_contents(store, layers, methods, opening, alpha, side)))
+    methods, layers = known_methods(methods), small_layers(store)
+    opening, still, words = first_view(store, layers, methods[0], alpha, min(side, 256))
+    stored = [_stored(store, i, layers, methods, side) for i in range(len(store.images))]
+    data = contents(store, layers, methods, opening, alpha, stored)
+    return render('explorer.html', uid=uid or f'px{uuid.uuid4().hex[:8]}', still=still,
+                  words=words, methods=methods, data=for_script(data))
 
 def explorer_html(
     learn, # a learner, or any `nn.Module`

@@ -46,9 +46,11 @@ def render(
 def page(
     title:str, # for the browser's tab
     body:str, # HTML of ours: what `render` and the functions below return, joined
+    live=False, # may it run a network, in a worker?
 )->Markup:
     "A whole page: the skeleton that report, study and explorer share"
-    return render('page.html', title=title, body=Markup(body))
+    script = 'start_live.js' if live else 'start.js'
+    return render('page.html', title=title, body=Markup(body), live=live, start_script=script)
 
 # %% ../../nbs/51_page.ipynb #c010
 def image_format(

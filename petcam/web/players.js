@@ -1,9 +1,11 @@
 "use strict";
 // Sliders of the lessons that move in their pages: what petcam's `play_...` do, in the same words.
-// It needs explorer.js:
-/* global argmax, blank, clip, fixed, largest, require, unpack */
+// It needs explorer.js and convolution.js:
+/* global argmax, blank, clip, convolution, fixed, largest, require, unpack */
 
-if (typeof module !== 'undefined') Object.assign(globalThis, require('./explorer.js')); // in Node
+if (typeof module !== 'undefined') { // in Node
+  Object.assign(globalThis, require('./explorer.js'), require('./convolution.js'));
+}
 
 // ---------- numbers ----------
 
@@ -23,19 +25,11 @@ function quantile(values, q) { // between two values linearly
 
 // the same nine numbers slide over all three colours -> {h, w, values}
 function convolve({width, height, data}, nine) {
-  const sums = new Float64Array(width*height); // the three colours, each from 0 to 1
-  for (let i = 0; i < sums.length; i++) sums[i] = (data[4*i] + data[4*i + 1] + data[4*i + 2])/255;
-  const h = height - 2, w = width - 2, values = new Float64Array(h*w);
-  for (let row = 0; row < h; row++) {
-    for (let column = 0; column < w; column++) {
-      let sum = 0;
-      for (let i = 0; i < 9; i++) {
-        sum += nine[i]*sums[(row + Math.floor(i/3))*width + column + i % 3];
-      }
-      values[row*w + column] = sum;
-    }
-  }
-  return {h, w, values};
+  const sum = i => (data[4*i] + data[4*i + 1] + data[4*i + 2])/255; // of colours from 0 to 1
+  const rows = (h, w, f) =>
+    Array.from({length: h}, (_, i) => Array.from({length: w}, (_, j) => f(w*i + j)));
+  const [seen] = convolution([rows(height, width, sum)], [[rows(3, 3, i => nine[i])]]);
+  return {h: height - 2, w: width - 2, values: Float64Array.from(seen.flat())};
 }
 
 // rates and momenta of `n` batches, as `petcam.onecycle.one_cycle`

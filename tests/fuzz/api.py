@@ -28,7 +28,7 @@ LEFT_OUT = {
     'report.two_animals', 'report.write_report', 'resize.run_stages', 'resize.lesson_learner', 'study.draw_pairs', 'study.study', 'study.study_html',
     'toy.pretraining.toy_weights', 'toy.scenes.make_toypets', 'training.memory.largest_batch', 'head.create_cnn', 'training.summary.summary',
     'report.check_report', 'report.rewrite_report', 'engine.in_domain.in_domain_learner', 'parts.report_parts', 'parts.parts_study',
-    'toy.shortcut.train_small_network'}
+    'toy.shortcut.train_small_network', 'web.live.engine_files'}
 
 class Wrong:
     "A value that whoever takes it has to refuse"
@@ -126,7 +126,8 @@ class World:
                  'data.label_of.path': [self.files[0]], 'training.checkpoints.read_checkpoint.path': [self.folder/'end.pth'], 'web.explorer.quantise.maps': [maps], 'onecycle.play_schedule.n': [100],
                  'localise.centre_prior.size': [16, (4, 8)], 'heatmap.upsample.size': [16, (4, 8)], 'onecycle.Learner.model': [self.learn.model], 'onecycle.Learner.about': [None, {}], 'study.class_quads.targets': [[0, 1, 2, 3]*3],
                  'kernels.show_image.cmap': ['binary'], 'study.single_images.targets': [[0]*len(self.files)], 'onecycle.Learner.model_dir': ['models'], 'hooks.watch.layer': [self.net[3]], 'toy.breeds.Breed.kind': ['dog'],
-                 'report.Run.size': [16], 'head.set_frozen.model': [self.learn.model], 'files.storage.check_output.path': [self.folder/'new.png']}
+                 'report.Run.size': [16], 'head.set_frozen.model': [self.learn.model], 'files.storage.check_output.path': [self.folder/'new.png'],
+                 'web.live.export_page.path': [self.folder/'out.html'], 'web.live.export_page.live': [True, False]}
         for name in ('sample', 'lighting', 'change', 'play_augment'): good[f'augment.{name}.x'] = [image, unit(3, 20, 30)]
         for name in ('normalize', 'denormalize'): good[f'files.images.{name}.x'] = [image, unit(2, 3, 4, 4)]
         wrong = dict(

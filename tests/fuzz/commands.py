@@ -88,7 +88,7 @@ IMAGES = ['photo.png', 'photo.jpg', 'mine.png', 'caf\u00e9.png', os.fsdecode(b'c
 MODELS = ['net.pth', 'net.pth', 'hostile.pth', 'w.pth', 'gone.pth', 'photo.png', 'pets', 'pipe.png', 'torchvision:squeezenet1_1', 'torchvision:resnet18',
           'torchvision:resnet5O', 'torchvision:', 'timm:', 'timm:gone', 'timm:resnet10t', 'my_net:make', 'my_net:make', 'my_net:net', 'my_net:tokens', 'my_net:dies',
           'my_net:two', 'my_net:pair', 'my_net:Odd', 'my_net:number', 'my_net:', ':', ':make', 'my_net.py:make', 'gone:make', 'os:getcwd', '..my_net:make', '--']
-OUTS = ['out', 'out/map.png', 'map.png', 'map.jpg', 'map.xyz', 'map', 'photo.png', 'mine.png', 'link.png', 'nowhere.png', 'empty', '.', 'photo.png/x', '/dev/null', '/dev/null/x.png',
+OUTS = ['out', 'page.html', 'report.html', 'out/map.png', 'map.png', 'map.jpg', 'map.xyz', 'map', 'photo.png', 'mine.png', 'link.png', 'nowhere.png', 'empty', '.', 'photo.png/x', '/dev/null', '/dev/null/x.png',
         '/proc/x', 'deep/er/map.webp', 'pipe.png', '\x1b[31m.png', os.fsdecode(b'caf\xe9/m.png'), 'x'*300, 'my_net.py', 'net.pth', '']
 NUMBERS = ['1', '2', '5', '3', '0', '-1', '32', '64', '1.5', '1e3', 'nan', 'inf', '99999999999999999999', '999999999999', '9'*5000, '\u00b2', '\u0663', '', ' 3', '0x10', 'three']
 TEXTS = ['0', '1', 'pug', 'Grad-CAM', '', 'Pug', 'dog', '/../../x', '7', '-7', '1.4', 'features.3', 'GradCAM', 'LayerCAM', 'Eigen-CAM', '\x1b[31m', 'a\nb', '\udce9', '\u732b', '=', "'", '%s', '{0}', 'none', 'x'*500]
@@ -101,22 +101,23 @@ VALUES = { # option -> values
     '--model': MODELS, '--weights': WEIGHTS, '--classes': CLASSES, '--class': TEXTS + NUMBERS, '--layer': TEXTS, '--layers': TEXTS, '--method': TEXTS, '--out': OUTS,
     '--mean': THREE, '--std': THREE, '--size': SIZES, '--data': DATA, '--masks': ['pets/annotations/trimaps', *DATA], '--seed': NUMBERS, '--n': NUMBERS, '--curves': NUMBERS,
     '--bs': NUMBERS, '--epochs': [*NUMBERS, '1,1,1', '3,2', '1,,1', '2,-1,1'], '--workers': ['0', '0', '-1', '99', 'x'], '--arch': ['squeezenet1_1', 'resnet43', '', 'vit_b_16', 'fcn_resnet50'],
-    '--precision': ['fp32', 'bf16', 'auto', 'fp8'], '--split': ['all', 'valid', 'some'], '--activation': ['softmax', 'sigmoid', 'none', 'relu'], '--nonsense': TEXTS}
-FLAGS = ['--force', '--resume', '--download', '--help', '-h', '--', '-', '--forc', '--no']
+    '--precision': ['fp32', 'bf16', 'auto', 'fp8'], '--split': ['all', 'valid', 'some'], '--activation': ['softmax', 'sigmoid', 'none', 'relu'], '--title': TEXTS, '--nonsense': TEXTS}
+FLAGS = ['--force', '--stored', '--resume', '--download', '--help', '-h', '--', '-', '--forc', '--no']
 OF = {'cam': '--model --weights --classes --class --layer --method --out --mean --std --size --activation',
       'run': '--data --arch --weights --size --bs --epochs --out --seed --precision --workers',
       'localise': '--model --weights --classes --data --masks --class --n --split --layers --mean --std --size --curves --out --seed',
       'report': '--out --data', 'data': '', 'lab': '',
       'check': '--model --weights --classes --class --layer --method --out --mean --std --size --activation --masks --n --seed',
-      'parts': '--model --n --layers --out --seed --workers'}
+      'parts': '--model --n --layers --out --seed --workers',
+      'page': '--model --weights --classes --layers --out --mean --std --size --activation --title'}
 
 def words(rng):
     "A random command line"
-    command = rng.choices([*OF, 'fly', '', '-h', '--version'], [12, 6, 5, 2, 2, 1, 5, 2, .3, .3, .3, .3])[0]
+    command = rng.choices([*OF, 'fly', '', '-h', '--version'], [12, 6, 5, 2, 2, 1, 5, 2, 5, .3, .3, .3, .3])[0]
     line, own = [command], OF.get(command, '').split()
-    if command in ('cam', 'check'): line += rng.choices(IMAGES, k=rng.choice([0, 1, 1, 1, 1, 2, 3]))
+    if command in ('cam', 'check', 'page'): line += rng.choices(IMAGES, k=rng.choice([0, 1, 1, 1, 1, 2, 3]))
     if command in ('data', 'lab') and rng.random() < .8: line.append(rng.choice([*DATA, *OUTS]))
-    if command in ('cam', 'check') and rng.random() < .7: line += ['--model', rng.choice(['net.pth', 'my_net:make', 'hostile.pth'])]
+    if command in ('cam', 'check', 'page') and rng.random() < .7: line += ['--model', rng.choice(['net.pth', 'my_net:make', 'hostile.pth'])]
     if command == 'run' and rng.random() < .7: line += ['--arch', 'squeezenet1_1', '--weights', 'none', '--size', '64']
     if command in ('run', 'localise') and rng.random() < .7: line += ['--data', 'pets', '--out', 'out']
     for _ in range(rng.choice([0, 0, 1, 1, 2, 3, 5])):
@@ -140,7 +141,7 @@ def of_training(e): # in place of what takes minutes, or a network
 @contextlib.contextmanager
 def without_work():
     "The commands without training, study, downloads and JupyterLab"
-    import petcam.files.downloads, petcam.parts, petcam.report, petcam.resize, petcam.study, petcam.training.weights
+    import petcam.files.downloads, petcam.parts, petcam.report, petcam.resize, petcam.study, petcam.training.weights, petcam.web.live
     from petcam.study import Row, Study
     scored = Study([Row('single', '0', 'Grad-CAM', 'energy', .5, .1, 4)], torch.rand(4))
     offline = of_training(ConnectionError('no network'))
@@ -155,6 +156,7 @@ def without_work():
         replace(petcam.study, 'study_html', lambda *_, **__: 'made by petcam')
         replace(petcam.files.downloads, 'download_pets', offline)
         replace(petcam.training.weights, '_imagenet', offline)
+        replace(petcam.web.live, 'engine_files', offline) # so the page holds stored maps
         replace(cli.subprocess, 'run', lambda *_, **__: None)
         yield
 

@@ -1,0 +1,60 @@
+"""The page that takes a reader's own photograph, and the front page's card that leads to it."""
+from importlib.util import find_spec
+import numpy as np
+from jinja2 import Template
+from PIL import Image
+from project import ROOT
+
+NOTE = ('The network is EfficientNet-Lite0. It has learnt 1000 classes from the photographs of '
+        'ImageNet, and knows no others.')
+
+def why_stored():
+    "What this machine lacks for a page with a network in it; '' if nothing"
+    from petcam.web.live import engine_files
+    if missing := [o for o in ('onnx', 'onnxscript') if not find_spec(o)]:
+        return f"no {' and no '.join(missing)} (pip install 'petcam[page]')"
+    try:
+        engine_files()
+    except ConnectionError as e:
+        return str(e)
+    return ''
+
+def preview(model, image, **how):
+    "An image and, on it, the map of its most probable class; and what is said of them"
+    from petcam.engine.explanation import where_in_words
+    from petcam.engine.targets import verdict
+    from petcam.web.page import data_uri, image_bytes
+    from petcam.widgets.store import MapStore, panels
+    store, side = MapStore(model, image, **how), 384
+    target = int(store.logits(0).argmax())
+    map, box = store.map(0, store.layers[-1], target), store.box(0, side)
+    drawn = panels(store.pixels(0, side), map, box=box) # three, 6 pixels apart
+    found = verdict(store.logits(0), target, store.class_names, store.activation)
+    two = np.concatenate([drawn[:, :side+6], drawn[:, -side:]], axis=1) # image and overlay
+    return dict(picture=data_uri(image_bytes(two)),
+                name=found.name, percent=round(100*found.probability),
+                words=where_in_words(map, box))
+
+def card(**parts):
+    "The card, in words that fit what is there"
+    template = (ROOT/'docs'/'photo_card.html').read_text(encoding='utf-8')
+    parts = dict(picture='', megabytes=0, why='') | parts
+    return Template(template, autoescape=True, trim_blocks=True, lstrip_blocks=True).render(parts)
+
+def asked(cat):
+    "The whole photograph, and how the network is asked about it"
+    from skimage.data import chelsea
+    return Image.fromarray(chelsea()), dict(class_names=cat.classes, size=224)
+
+def photo(to, pair):
+    "Writes the page, and returns the card; where something is missing both say so"
+    from petcam.engine.photo import real_cat
+    from petcam.web.live import export_page
+    if not (cat := real_cat()): return card(why="it needs pip install 'petcam[photo]'")
+    why, (chelsea, how) = why_stored(), asked(cat)
+    few = dict(live=False, layers=[cat.layer], methods=['Grad-CAM']) if why else {}
+    titles = ['Chelsea', 'two toy pets']
+    export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles,
+                note=f'{NOTE} The cat: {cat.credit}.', **few, **how)
+    return card(why=why, credit=cat.credit, megabytes=round(to.stat().st_size/1e6),
+                **preview(cat.model, chelsea, **how))
