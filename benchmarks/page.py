@@ -20,7 +20,6 @@ from petcam.engine.preparation import preparation_for
 from petcam.files.images import list_images, pil_image
 from petcam.gradcam import class_maps
 from petcam.resize import lesson_learner
-from petcam.training.weights import imagenet_record
 from petcam.web.live import export_page
 from petcam.web.network import halved
 
@@ -46,7 +45,7 @@ def network(name): # -> a learner or a model with weights in half precision, and
         learn.model = halved(learn.model)
         return learn, {}
     cat = real_cat()
-    return halved(cat.model), dict(class_names=cat.classes, transform=imagenet_record('mobilenet_v2').transforms())
+    return halved(cat.model), dict(class_names=cat.classes, size=224)
 
 def some_images(name, data, n): # files and Pillow images, evenly over all there are
     from skimage.data import chelsea
@@ -75,9 +74,13 @@ def of_torch(model, x, layers): # -> logits, and the map of the most probable cl
     k = int(y.argmax())
     return y, k, {name: maps[0, 0] for name, maps in class_maps(model, layers, x, [k], method=METHOD).items()}
 
-def same_order(one, other, n=None): # of the first n classes; None: of all
-    by, with_ = (torch.argsort(o, descending=True, stable=True)[:n] for o in (one, other))
-    return bool((by == with_).all())
+def apart(there, here): # largest difference, and the largest value
+    return float((there - here).abs().max()), float(here.abs().max())
+
+def order_of(there, here): # -> are the first, the first five, all classes in the same order? and how far apart are the scores of two that are not?
+    by, by_torch = (torch.argsort(o, descending=True, stable=True) for o in (there, here))
+    ranked = here[by]
+    return *(bool((by[:n] == by_torch[:n]).all()) for n in (1, 5, None)), float((ranked - ranked.cummin(0).values).max())
 
 def told(values, digits=0): return f'{np.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]'
 
@@ -94,7 +97,7 @@ if __name__ == '__main__':
     a = p.parse_args()
     learn, how = network(a.network)
     images = some_images(a.network, a.data, a.n)
-    model, prepare = getattr(learn, 'model', learn), preparation_for(learn, how.get('transform'))
+    model, prepare = getattr(learn, 'model', learn), preparation_for(learn, size=how.get('size'))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(a.page) if a.page else export_page(learn, Path(folder)/'page.html', images[:1], **how)
         browser = playwright.chromium.launch(executable_path=a.browser, args=['--no-sandbox'])
@@ -104,23 +107,29 @@ if __name__ == '__main__':
             starts.append(ms/1000)
             if len(starts) < 3: tab.context.close()
         layers = tab.evaluate("JSON.parse(document.querySelector('.px-live [type=\"application/json\"]').textContent).layers")
-        times, maps, far, order = [], {o: [] for o in layers}, {o: [] for o in ('logits', *layers)}, []
+        times, maps, far, order = [], {o: [] for o in layers}, {o: [] for o in ('logits', *(f'map at `{o}`' for o in layers))}, []
         for i, image in enumerate(images):
             y, k, want = of_torch(model, prepare(image)[0], layers)
             found = tab.evaluate(LOOK, [base64.b64encode(as_bytes(image, a.png)).decode(), f'image {i}'])
             times.append(found['ms'])
             logits = torch.tensor(found['logits'])
-            far['logits'].append(float((logits - y).abs().max()))
-            order.append([same_order(logits, y, n) for n in (1, 5, None)])
+            far['logits'].append(apart(logits, y))
+            order.append(order_of(logits, y))
             for layer in layers:
                 got = tab.evaluate(MAP, dict(n=found['n'], layer=layer, target=k, method=METHOD))
                 maps[layer].append(got['ms'])
                 there = torch.tensor(got['values']).view(got['h'], got['w'])
-                far[layer].append(float((there - want[layer]).abs().max()))
+                far[f'map at `{layer}`'].append(apart(there, want[layer]))
         browser.close()
         print(f"{a.network}, {len(images)} images{' as PNG' if a.png else ''}, {torch.get_num_threads()} threads for torch")
         table([['page', f'{page.stat().st_size/1e6:.1f} MB'], ['ready', f'{told(starts, 1)} s'], ['an image', f'{told(times[1:])} ms'],
                *([f'a map at `{o}`', f'{told(maps[o][1:])} ms (the first {maps[o][0]:.0f})'] for o in layers)], '', 'median [lowest, highest]')
-        table([[name, f'{max(values):.1e}', f'{np.median(values):.1e}'] for name, values in far.items()], 'largest difference from torch', 'of all images', 'median')
-        table([[name, str(sum(column))] for name, column in zip(('the first class', 'the first five, in order', f'all {len(y)}, in order'), zip(*order))],
+        rows = []
+        for name, both in far.items():
+            off, size = np.array(both).T
+            rows.append([name, f'{off.max():.1e}', f'{np.median(off):.1e}', str((off < 1e-3).sum()), f'{np.median(size):.2g}', f'{(off/size).max():.1e}'])
+        table(rows, 'difference from torch', 'largest', 'median', f'below 0.001 in, of {len(images)}', 'largest value, median', 'largest difference/largest value')
+        *same, gaps = zip(*order)
+        table([[name, str(sum(column))] for name, column in zip(('the first class', 'the first five, in order', f'all {len(y)}, in order'), same)],
               f'the same as torch in, of {len(images)}', 'images')
+        print(f'\nClasses in another order have scores that are at most {max(gaps):.1e} apart in torch')

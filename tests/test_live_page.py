@@ -1,5 +1,5 @@
 """A page with a network in it, read without a browser: what stands in the file, what it forbids itself, and what is written where onnxruntime-web is not to be had."""
-import base64, copy, gzip, hashlib, io, json, os, re, shutil, tarfile, warnings
+import base64, copy, gzip, hashlib, io, json, os, re, shutil, subprocess, tarfile, warnings
 from pathlib import Path
 import numpy as np
 import pytest, torch
@@ -70,6 +70,13 @@ def test_what_the_page_knows(page):
 def test_nothing_in_the_page_names_an_address_or_ends_a_script(page):
     assert not re.search(r'(?:https?|wss?|ftp)://', page) and not re.search(r'\b(?:src|href)=["\'](?!data:)', page)
     assert EVIL not in page and '<h1>Noise &amp; more</h1>' in page and '<title>petcam · Noise &amp; more</title>' in page
+
+def test_no_name_is_declared_twice_in_the_worker(page, tmp_path):
+    node = shutil.which('node')
+    if not node: pytest.skip('no Node: apt-get install nodejs')
+    (tmp_path/'worker.js').write_text(re.search(r'<script type="text/plain" class="px-worker">(.*?)</script>', page, re.S)[1])
+    run = subprocess.run([node, '--check', tmp_path/'worker.js'], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 def test_the_line_in_the_documentation(engine, tmp_path, monkeypatch):
     for name in ('onnx', 'onnxscript'): pytest.importorskip(name)

@@ -2,6 +2,7 @@
 from importlib.util import find_spec
 import numpy as np
 from jinja2 import Template
+from PIL import Image
 from project import ROOT
 
 NOTE = ('The network is EfficientNet-Lite0. It has learnt 1000 classes from the photographs of '
@@ -27,9 +28,10 @@ def preview(model, image, **how):
     store, side = MapStore(model, image, **how), 384
     target = int(store.logits(0).argmax())
     map, box = store.map(0, store.layers[-1], target), store.box(0, side)
-    drawn = panels(store.pixels(0, side), map, box=box) # image, map, overlay; 6 pixels between
+    drawn = panels(store.pixels(0, side), map, box=box) # three, 6 pixels apart
     found = verdict(store.logits(0), target, store.class_names, store.activation)
-    return dict(picture=data_uri(image_bytes(np.concatenate([drawn[:, :side+6], drawn[:, -side:]], 1))),
+    two = np.concatenate([drawn[:, :side+6], drawn[:, -side:]], axis=1) # image and overlay
+    return dict(picture=data_uri(image_bytes(two)),
                 name=found.name, percent=round(100*found.probability),
                 words=where_in_words(map, box))
 
@@ -42,9 +44,7 @@ def card(**parts):
 def asked(cat):
     "The whole photograph, and how the network is asked about it"
     from skimage.data import chelsea
-    from petcam.training.weights import imagenet_record
-    transform = imagenet_record('mobilenet_v2').transforms()
-    return chelsea(), dict(class_names=cat.classes, transform=transform)
+    return Image.fromarray(chelsea()), dict(class_names=cat.classes, size=224)
 
 def photo(to, pair):
     "Writes the page, and returns the card; where something is missing both say so"
@@ -53,8 +53,8 @@ def photo(to, pair):
     if not (cat := real_cat()): return card(why="it needs pip install 'petcam[photo]'")
     why, (chelsea, how) = why_stored(), asked(cat)
     few = dict(live=False, layers=[cat.layer], methods=['Grad-CAM']) if why else {}
-    titles = [cat.credit, 'two toy pets, drawn by petcam']
-    export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles, note=NOTE,
-                **few, **how)
+    titles = ['Chelsea', 'two toy pets']
+    export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles,
+                note=f'{NOTE} The cat: {cat.credit}.', **few, **how)
     return card(why=why, credit=cat.credit, megabytes=round(to.stat().st_size/1e6),
                 **preview(cat.model, chelsea, **how))

@@ -9,7 +9,7 @@ from petcam.hooks import hook_output
 from petcam.kernels import edge_kernel
 from petcam.onecycle import lr_range
 from petcam.resize import lesson_learner, play_sizes
-from petcam.web.explorer import _for_script, packed_map
+from petcam.web.explorer import for_script, packed_map
 from petcam.web.page import data_uri, image_bytes, render
 
 @cache
@@ -85,4 +85,4 @@ KINDS = dict(kernel=kernel, schedule=schedule, sizes=sizes, channels=channels)
 def fragment(kind, still, label, **given): # the address of an image; what it shows
     "The sliders of one kind as a piece of HTML"
     return render('player.html', kind=kind, uid=f'player-{kind}', still=still, label=label,
-                  data=_for_script(KINDS[kind](**given) | dict(kind=kind)))
+                  data=for_script(KINDS[kind](**given) | dict(kind=kind)))

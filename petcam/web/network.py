@@ -6,28 +6,28 @@
 __all__ = []
 
 # %% ../../nbs/52c_network.ipynb #c011
-import copy, hashlib
+import copy, hashlib, math, textwrap
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from torch.export import default_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
-from petcam.engine.adapter import Adapter
-from petcam.engine.layers import find_layer, layers_of
-from petcam.engine.modes import eval_mode, forward_hooks
-from petcam.engine.targets import as_list, check_logits
-from petcam.training.interrupts import safe_contextmanager
-from petcam.training.numbers import check_number
+from ..engine.adapter import Adapter
+from ..engine.layers import find_layer, layers_of
+from ..engine.modes import eval_mode, forward_hooks
+from ..engine.targets import as_list, check_logits
+from ..training.interrupts import safe_contextmanager
+from ..training.numbers import check_number
 
 # %% ../../nbs/52c_network.ipynb #c014
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
-    "A copy on the CPU, in eval mode, whose weights of two or more dimensions are rounded to 16 bits"
+    "A copy in eval mode whose weights of two or more dimensions are rounded to 16 bits"
     net = copy.deepcopy(model).requires_grad_(False).eval()
-    net = net.to('cpu', torch.float32, memory_format=torch.contiguous_format)
+    net.to('cpu', torch.float32, memory_format=torch.contiguous_format)
     for p in net.parameters():
         half = p.half().float()
         if p.dim() > 1 and half.isfinite().all(): p.data = half
@@ -40,11 +40,9 @@ def _kept(model, layers): # layers' names -> what each outputs, in each of its r
 
     def keep(name):
         def hook(module, inp, out):
-            a = out.clone() if isinstance(out, Tensor) else out
-            kept[name].append(a)
-            if not isinstance(out, Tensor): return None
-            if not a.requires_grad: a.requires_grad_()
-            return a.clone()
+            if not isinstance(out, Tensor): return kept[name].append(out)
+            kept[name].append(out.clone().requires_grad_())
+            return kept[name][-1].clone()
         return hook
 
     with forward_hooks([(model.get_submodule(name), keep(name)) for name in layers]):
@@ -55,12 +53,10 @@ def _forward(model, layers, x): # logits (1,k), and what the layers output in ea
         return Adapter().run(model, x), kept
 
 # %% ../../nbs/52c_network.ipynb #c019
-def _described(o): return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
+def _described(o):
+    return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
 
 def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
-    for name in layers:
-        find_layer(model, name)
-        if name in ('x', 'k', 'logits'): raise ValueError(f'a layer called {name!r} cannot be offered')
     output, kept = _forward(model, layers, x)
     try:
         y = check_logits(output)
@@ -68,13 +64,13 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         raise ValueError(f'the model gives {_described(output)}; expected logits (1,k)') from e
     usable = layers_of(model, x)
     for name, runs in kept.items():
-        form = getattr(usable.get(name), 'form', '')
-        if len(runs) == 1 and form == 'channels first': continue
-        reason = (f'gives {_described(runs[0])} {form}' if len(runs) == 1 else
-                  f'runs {len(runs)} times')
-        raise ValueError(f'layer {name!r} {reason.strip()}; expected a feature map (1,c,h,w), once')
+        if len(runs) != 1: raise ValueError(f'layer {name!r} runs {len(runs)} times; expected once')
+        if name in usable and usable[name].form == 'channels first': continue
+        raise ValueError(f'layer {name!r} gives {_described(runs[0])}; '
+                         'expected a feature map (1,c,h,w), channels first')
     acts = [a for a, in kept.values()]
-    gradients = torch.autograd.grad(y.sum(), acts, allow_unused=True)
+    gradients = [None]*len(acts)
+    if y.requires_grad: gradients = torch.autograd.grad(y.sum(), acts, allow_unused=True)
     for name, g in zip(layers, gradients):
         if g is None: raise ValueError(f'the logits do not depend on layer {name!r}')
     return y, {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
@@ -87,14 +83,17 @@ def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), upside down
     w = w.view(groups, o//groups, i, *sides).transpose(1, 2)
     return w.reshape(groups*i, o//groups, *sides).flip(2, 3)
 
-def _convolution_backward(g, x, w, _, stride, padding, dilation, transposed, __, groups, ___):
+def _left(x, g, reach, stride, padding): # rows and columns of x in which no window ends
+    return [n - ((m - 1)*s - 2*p + r + 1) for n, m, r, s, p in
+            zip(x.shape[2:], g.shape[2:], reach, stride, padding)]
+
+def _convolution_backward(g, x, w, bias, stride, padding, dilation, transposed, extra, groups, mask):
     if transposed or g.dim() != 4: return NotImplemented
     reach = [d*(k - 1) for d, k in zip(dilation, w.shape[2:])]
     around = [r - p for r, p in zip(reach, padding)]
     if set(stride) == {1} and min(around) >= 0:
         return F.conv2d(g, _turned(w, groups), None, 1, around, dilation, groups), None, None
-    left = [n - ((m - 1)*s - 2*p + r + 1) for n, m, s, p, r in # rows and columns not reached
-            zip(x.shape[2:], g.shape[2:], stride, padding, reach)]
+    left = _left(x, g, reach, stride, padding)
     return F.conv_transpose2d(g, w, None, stride, padding, left, groups, dilation), None, None
 
 def _max_backward(g, x, indices):
@@ -106,10 +105,9 @@ def _max_pool_backward(g, x, kernel, stride, padding, dilation, ceil_mode, indic
 
 def _avg_pool_backward(g, x, kernel, stride, padding, ceil_mode, padded, divisor):
     if ceil_mode or divisor or (any(padding) and not padded): return NotImplemented
-    w = torch.full((x.shape[1], 1, *kernel), 1/(kernel[0]*kernel[1]))
+    w = torch.full((x.shape[1], 1, *kernel), 1/math.prod(kernel))
     stride = stride or kernel
-    left = [n - ((m - 1)*s - 2*p + k) for n, m, s, p, k in
-            zip(x.shape[2:], g.shape[2:], stride, padding, kernel)]
+    left = _left(x, g, [k - 1 for k in kernel], stride, padding)
     return F.conv_transpose2d(g, w, None, stride, padding, left, x.shape[1])
 
 _OURS = {aten.convolution_backward.default: _convolution_backward,
@@ -119,6 +117,7 @@ _OURS = {aten.convolution_backward.default: _convolution_backward,
 
 @cache
 def _rules(): # operation -> what it is in terms of others
+    from torch.export import default_decompositions # torch 2.6
     theirs = {o: rule for o, rule in default_decompositions().items() if 'backward' in str(o)}
     return theirs | _OURS
 
@@ -135,13 +134,13 @@ def _traced(model, layers, x, k): # -> a graph: x, k -> logits, feature maps, gr
 
 # %% ../../nbs/52c_network.ipynb #c026
 def _check_extra():
-    try:
-        import onnx, onnxscript
-    except ImportError as e:
-        raise ImportError("a network in a page needs onnx and onnxscript: "
-                          "pip install 'petcam[page]'") from e
+    if torch.__version__ < '2.6':
+        raise ImportError(f'a network in a page needs torch 2.6 or later, got {torch.__version__}')
+    if all(map(find_spec, ('onnx', 'onnxscript'))): return
+    raise ImportError("a network in a page needs onnx and onnxscript: pip install 'petcam[page]'")
 
-def _gradient(name): return f'gradient of {name}'
+def _gradient(name): # what the ONNX graph calls it
+    return f'gradient of {name}'
 
 def _onnx(model, layers, x, k): # -> one ONNX graph: x, k -> logits, feature maps, gradients
     from onnxscript import optimizer
@@ -157,10 +156,10 @@ def _onnx(model, layers, x, k): # -> one ONNX graph: x, k -> logits, feature map
         whole, should_fold=lambda node: False if node.op_type == 'Transpose' else None)
     return whole
 
-def _reason(e): # the first line of the first cause
+def _reason(e): # of the first cause the first line
     while e.__cause__:
         e = e.__cause__
-    return str(e).strip().split('\n')[0]
+    return textwrap.shorten(str(e).strip().split('\n')[0], 200)
 
 def _part(whole, inputs, outputs): # name in `whole` -> name in the part
     import onnx_ir as ir
@@ -170,7 +169,8 @@ def _part(whole, inputs, outputs): # name in `whole` -> name in the part
     return ir.serde.serialize_model(ir.Model(graph, ir_version=whole.ir_version))
 
 def _parts(whole, layers): # -> ONNX models
-    parts = {'forward': _part(whole, dict(x='x'), {o: o for o in ('logits', *layers)})}
+    forward = _part(whole, {'x': 'x'}, {name: name for name in ('logits', *layers)})
+    parts = {'forward': forward}
     for name in layers:
         try:
             parts[name] = _part(whole, {name: 'a', 'k': 'k'}, {_gradient(name): 'g'})
@@ -182,7 +182,9 @@ def _parts(whole, layers): # -> ONNX models
 # %% ../../nbs/52c_network.ipynb #c028
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
-    def __init__(self): self.data, self.places = bytearray(), {}
+
+    def __init__(self):
+        self.data, self.places = bytearray(), {} # hash -> where
 
     def place(self, raw): # -> where these bytes begin
         key = hashlib.sha256(raw).digest()
@@ -240,13 +242,17 @@ def live_network(
 )->LiveNetwork:
     "A network and the gradients at its layers as graphs, with weights in half precision"
     _check_extra()
-    layers, sides = list(dict.fromkeys(as_list(layers))), as_list(size)
-    h, w = (check_number(o, 'a side of the input', 1, whole=True) for o in sides)
+    layers = list(dict.fromkeys(as_list(layers)))
+    if not layers: raise ValueError('no layers given; expected the name of at least one')
     for name in layers:
         find_layer(model, name)
-    net, x, weights = halved(model), torch.zeros(1, 3, h, w, dtype=torch.float32), _Weights()
-    with torch.inference_mode(False), torch.autocast('cpu', enabled=False), eval_mode(net):
-        y, shapes = _checked(net, layers, x)
-        parts = _parts(_onnx(net, layers, x, torch.zeros_like(y)), layers)
+        if name in ('x', 'k', 'logits'): raise ValueError(f'no layer may be called {name!r} here')
+    if len(as_list(size)) != 2: raise ValueError(f'size is {size}; expected (height, width)')
+    h, w = (check_number(o, 'a side of the input', 1, whole=True) for o in size)
+    with torch.inference_mode(False), torch.autocast('cpu', enabled=False):
+        net, x, weights = halved(model), torch.zeros(1, 3, h, w), _Weights()
+        with eval_mode(net):
+            y, shapes = _checked(net, layers, x)
+            parts = _parts(_onnx(net, layers, x, torch.zeros_like(y)), layers)
     graphs = {name: _packed(part, weights) for name, part in parts.items()}
     return LiveNetwork(graphs, bytes(weights.data), shapes, (h, w), y.shape[1])

@@ -232,7 +232,6 @@ function prepared(image, recipe) { // -> the network's input (3,h,w), and the pa
 // ---------- files ----------
 
 const MOST = 2**26; // pixels: more than most cameras have
-const millions = Math.floor(MOST/1e6);
 const KINDS = { // how their files begin
   JPEG: /^\xff\xd8\xff/, PNG: /^\x89PNG/, GIF: /^GIF8/, WebP: /^RIFF....WEBP/s, BMP: /^BM/,
   AVIF: /^....ftypavi[fs]/s, TIFF: /^(II\*\0|MM\0\*)/, HEIC: /^....ftyp(hei|hev|mif1|msf1)/s,
@@ -243,7 +242,7 @@ const OTHERS = ['TIFF', 'HEIC', 'PSD', 'PDF', 'SVG']; // which many browsers do 
 function complaint(kind) { // of a file that the browser does not decode
   if (!kind) return 'is not an image that can be read; expected JPEG, PNG, WebP, GIF or AVIF';
   if (OTHERS.includes(kind)) return `is a file of kind ${kind}, which this browser cannot read; save it as JPEG or PNG`;
-  return `cannot be read: this ${kind} file is damaged, or has more than ${millions} million pixels`;
+  return `cannot be read: this ${kind} file is damaged, or larger than this browser can hold`;
 }
 
 async function kindOf(blob) {
@@ -264,7 +263,7 @@ async function decode(blob, name = blob.name || 'The image') { // upright, in sR
   const {width, height} = bitmap;
   try {
     if (width*height > MOST) {
-      throw new Error(`${name} has ${width} x ${height} pixels; expected at most ${millions} million.`);
+      throw new Error(`${name} has ${width} x ${height} pixels; expected at most ${Math.floor(MOST/1e6)} million.`);
     }
     const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
     context.fillStyle = 'white';
