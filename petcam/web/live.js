@@ -41,6 +41,7 @@ function connect(script, progress) { // a worker -> ask(job, what) -> promise of
     else waiting[id].resolve(result);
   };
   worker.onerror = event => {
+    event.preventDefault(); // it is said in the page
     const error = new Error(`The network's worker has stopped (${event.message || 'no reason given'}).`);
     waiting.forEach(({reject}) => reject(error));
   };
