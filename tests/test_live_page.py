@@ -87,7 +87,7 @@ def test_the_line_in_the_documentation(engine, tmp_path, monkeypatch):
     assert data['images'][0]['title'] == 'photo' and data['live']['size'] == [224, 224] and data['class_names'] == NAMES
 
 def test_the_licence_of_the_engine_goes_with_it(page):
-    assert 'The network runs in onnxruntime-web@1.30.0, Copyright (c) Microsoft Corporation' in page and 'Permission is hereby granted, free of charge' in page
+    assert 'The network runs in onnxruntime-web 1.30.0, Copyright (c) Microsoft Corporation' in page and 'Permission is hereby granted, free of charge' in page
 
 # ---------- what the browser is told ----------
 

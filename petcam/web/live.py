@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['engine_files', 'export_page']
 
-# %% ../../nbs/52d_live.ipynb #c020
+# %% ../../nbs/52d_live.ipynb #c002
 import gzip, hashlib, shutil, subprocess, tarfile, uuid, warnings, zlib
 from base64 import b64encode
 from pathlib import Path
@@ -20,7 +20,7 @@ from .page import data_uri, image_bytes, page, render
 from .recipe import recipe_of
 from ..widgets.store import MapStore
 
-# %% ../../nbs/52d_live.ipynb #c023
+# %% ../../nbs/52d_live.ipynb #c005
 _RELEASE = 'onnxruntime-web@1.30.0'
 _FILES = { # in its folder `dist` -> SHA-256
     'ort.wasm.bundle.min.mjs':
@@ -62,7 +62,7 @@ def _unpacked(archive): # name -> the file
                                   f'petcam knows (SHA-256 {_FILES[name][:12]}...)')
     return files
 
-# %% ../../nbs/52d_live.ipynb #c024
+# %% ../../nbs/52d_live.ipynb #c006
 def engine_files()->dict[str,bytes]: # name -> gzip of the file
     "The program that runs networks in a page: from the cache, else by npm"
     folder = cache_dir()/_RELEASE.replace('@', '-')
@@ -74,7 +74,7 @@ def engine_files()->dict[str,bytes]: # name -> gzip of the file
         atomic_write(folder/f'{name}.gz', lambda aside: Path(aside).write_bytes(data))
     return packed
 
-# %% ../../nbs/52d_live.ipynb #c029
+# %% ../../nbs/52d_live.ipynb #c011
 def page_name(path)->Path:
     "A file's name, checked: a browser opens it as a page"
     if Path(path).suffix.lower() in ('.html', '.htm'): return Path(path)
@@ -137,7 +137,7 @@ def _live_view(learn, images, files, note, methods, alpha, how, kw):
                   methods=methods, note=live['note'], data=for_script(data), engine=script,
                   wasm=wasm, weights=_packed_text(network.weights))
 
-# %% ../../nbs/52d_live.ipynb #c030
+# %% ../../nbs/52d_live.ipynb #c012
 def export_page(
     learn, # a learner, or any `nn.Module`
     path, # where to write the page
@@ -161,6 +161,6 @@ def export_page(
     if files: view = _live_view(learn, images, files, note, methods, alpha, how, kw)
     else: view = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
     body = render('export.html', title=title, view=view, live=bool(files), why=why, note=note,
-                  engine=_RELEASE)
+                  engine=_RELEASE.replace('@', ' '))
     text = page(f'petcam · {title}', body, live=bool(files))
     return atomic_write(path, lambda aside: Path(aside).write_text(text, encoding='utf-8'))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/52c_network.ipynb #c011
+# %% ../../nbs/52c_network.ipynb #c002
 import copy, hashlib, math, textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from ..engine.targets import as_list, check_logits
 from ..training.interrupts import safe_contextmanager
 from ..training.numbers import check_number
 
-# %% ../../nbs/52c_network.ipynb #c014
+# %% ../../nbs/52c_network.ipynb #c005
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
@@ -33,7 +33,7 @@ def halved(
         if p.dim() > 1 and half.isfinite().all(): p.data = half
     return net
 
-# %% ../../nbs/52c_network.ipynb #c017
+# %% ../../nbs/52c_network.ipynb #c008
 @safe_contextmanager
 def _kept(model, layers): # layers' names -> what each outputs, in each of its runs
     kept = {name: [] for name in layers}
@@ -52,7 +52,7 @@ def _forward(model, layers, x): # logits (1,k), and what the layers output in ea
     with torch.enable_grad(), _kept(model, layers) as kept:
         return Adapter().run(model, x), kept
 
-# %% ../../nbs/52c_network.ipynb #c019
+# %% ../../nbs/52c_network.ipynb #c038
 def _described(o):
     return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
 
@@ -75,7 +75,7 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         if g is None: raise ValueError(f'the logits do not depend on layer {name!r}')
     return y, {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
 
-# %% ../../nbs/52c_network.ipynb #c021
+# %% ../../nbs/52c_network.ipynb #c040
 aten = torch.ops.aten
 
 def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), upside down
@@ -87,7 +87,7 @@ def _left(x, g, reach, stride, padding): # rows and columns of x in which no win
     return [n - ((m - 1)*s - 2*p + r + 1) for n, m, r, s, p in
             zip(x.shape[2:], g.shape[2:], reach, stride, padding)]
 
-def _convolution_backward(g, x, w, bias, stride, padding, dilation, transposed, extra, groups, mask):
+def _convolution_backward(g, x, w, bias, stride, padding, dilation, transposed, extra, groups, _):
     if transposed or g.dim() != 4: return NotImplemented
     reach = [d*(k - 1) for d, k in zip(dilation, w.shape[2:])]
     around = [r - p for r, p in zip(reach, padding)]
@@ -125,14 +125,15 @@ def _traced(model, layers, x, k): # -> a graph: x, k -> logits, feature maps, gr
     def run(x, k):
         output, kept = _forward(model, layers, x)
         y, acts = check_logits(output), [a for a, in kept.values()]
-        return y, *acts, *torch.autograd.grad((y*k).sum(), acts)
+        gradients = torch.autograd.grad((y*k).sum(), acts)
+        return y, *acts, *(g.clone() for g in gradients) # two of them may be one
 
     traced = make_fx(run, decomposition_table=_rules())(x, k)
     traced.graph.eliminate_dead_code()
     traced.recompile()
     return traced.eval()
 
-# %% ../../nbs/52c_network.ipynb #c026
+# %% ../../nbs/52c_network.ipynb #c045
 def _check_extra():
     if torch.__version__ < '2.6':
         raise ImportError(f'a network in a page needs torch 2.6 or later, got {torch.__version__}')
@@ -161,25 +162,30 @@ def _reason(e): # of the first cause the first line
         e = e.__cause__
     return textwrap.shorten(str(e).strip().split('\n')[0], 200)
 
-def _part(whole, inputs, outputs): # name in `whole` -> name in the part
+def _source(value): # what it is a copy of
+    while (node := value.producer()) and node.op_type == 'Identity':
+        value = node.inputs[0]
+    return value
+
+def _part(whole, inputs, outputs, names=()): # `names`: what they are called in the part
     import onnx_ir as ir
-    graph = ir.convenience.extract(whole.graph, list(inputs), list(outputs))
-    for value in [*graph.inputs, *graph.outputs]:
-        value.name = (inputs | outputs)[value.name]
+    graph = ir.convenience.extract(whole.graph, inputs, outputs)
+    for value, name in zip([*graph.inputs, *graph.outputs], names):
+        value.name = name
     return ir.serde.serialize_model(ir.Model(graph, ir_version=whole.ir_version))
 
 def _parts(whole, layers): # -> ONNX models
-    forward = _part(whole, {'x': 'x'}, {name: name for name in ('logits', *layers)})
-    parts = {'forward': forward}
+    parts = {'forward': _part(whole, ['x'], ['logits', *layers])}
+    values = {value.name: value for value in whole.graph.outputs}
     for name in layers:
         try:
-            parts[name] = _part(whole, {name: 'a', 'k': 'k'}, {_gradient(name): 'g'})
+            parts[name] = _part(whole, [_source(values[name]), 'k'], [_gradient(name)], 'akg')
         except ValueError as e:
             raise ValueError(f'layer {name!r} is bypassed: the logits depend on the image in '
                              'another way too') from e
     return parts
 
-# %% ../../nbs/52c_network.ipynb #c028
+# %% ../../nbs/52c_network.ipynb #c047
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
 
@@ -225,7 +231,7 @@ def _packed(part, weights): # an ONNX model -> bytes, without its weights and wi
     graph.ClearField('value_info')
     return part.SerializeToString()
 
-# %% ../../nbs/52c_network.ipynb #c030
+# %% ../../nbs/52c_network.ipynb #c049
 @dataclass(frozen=True)
 class LiveNetwork:
     "A network as a page runs it"
