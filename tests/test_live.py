@@ -354,7 +354,10 @@ def test_a_damaged_page_says_so_and_keeps_the_still_image(browser, path, tmp_pat
     damaged.write_text(text.replace(weights, weights[:len(weights)//8*4]), encoding='utf-8')
     page = opened(browser, damaged, wait=False)
     until(page, lambda: problem(page).startswith('The network could not be started: '), 60)
-    assert page.is_visible('.px-still') and not page.is_visible('.px-offer') and page.failed == []
+    said_so = problem(page)
+    page.evaluate(DROP, [base64.b64encode(file_of(picture(9))).decode(), 'dropped.png', 'drop'])
+    page.wait_for_timeout(300)
+    assert problem(page) == said_so and page.is_visible('.px-still') and not page.is_visible('.px-offer') and page.failed == []
     page.context.close()
 
 def test_a_worker_that_cannot_be_read(browser, path, tmp_path):
