@@ -116,6 +116,18 @@ def test_every_layer_method_and_class_is_as_torch_has_it(page, store):
             assert got['words'].startswith(verdict(torch.tensor(got['logits']), k, NAMES)) and f'layer {LAYERS[layer]}), {method}' in got['words']
             assert got['box'] == [round(o) for o in store.box(i, 320)]
 
+def test_the_scale_of_the_predicted_class(page, store):
+    most = [float(store.map(0, '0', k).abs().max()) for k in range(len(NAMES))]
+    best, k = int(store.logits(0).argmax()), most.index(min(most))
+    own, other = most[best], most[k]
+    page.evaluate(ASK, [0, k, 2, list(METHODS).index('Grad-CAM')])
+    high = lambda: float(page.inner_text('.px-high').removeprefix('positive +'))
+    assert high() == pytest.approx(other, rel=.06) and own != pytest.approx(other, rel=.2)
+    page.check('.px-same-scale')
+    settled(page)
+    until(page, lambda: high() == pytest.approx(own, rel=.06))
+    page.uncheck('.px-same-scale')
+
 def test_nothing_is_fetched_and_nothing_can_be(page, path):
     assert [o for o in page.asked if not o.startswith(('data:', 'blob:'))] == [path.as_uri()]
     refused = page.evaluate("""async () => { const found = [], tell = e => found.push(e.effectiveDirective);
@@ -272,6 +284,16 @@ def test_a_camera_that_is_refused(browser, path):
     assert not page.is_visible('.px-view') and page.failed == []
     page.context.close()
 
+def test_a_phone_takes_the_picture_with_its_own_camera(browser, path):
+    page = opened(browser, path, viewport=dict(width=390, height=800), is_mobile=True, has_touch=True)
+    with page.expect_file_chooser() as chooser: page.tap('.px-camera')
+    assert chooser.value.element.get_attribute('capture') == 'environment'
+    chooser.value.set_files(dict(name='phone.png', mimeType='image/png', buffer=file_of(picture(13))))
+    until(page, lambda: 'phone.png' in titles(page))
+    settled(page)
+    assert said(page).startswith(of_python(picture(13))) and page.evaluate('document.documentElement.scrollWidth') <= 390
+    page.context.close()
+
 # ---------- many classes ----------
 
 def listed(page): return [o.split('\n')[0] for o in page.locator('.px-list li').all_inner_texts()]
@@ -332,7 +354,10 @@ def test_a_damaged_page_says_so_and_keeps_the_still_image(browser, path, tmp_pat
     damaged.write_text(text.replace(weights, weights[:len(weights)//8*4]), encoding='utf-8')
     page = opened(browser, damaged, wait=False)
     until(page, lambda: problem(page).startswith('The network could not be started: '), 60)
-    assert page.is_visible('.px-still') and not page.is_visible('.px-offer') and page.failed == []
+    said_so = problem(page)
+    page.evaluate(DROP, [base64.b64encode(file_of(picture(9))).decode(), 'dropped.png', 'drop'])
+    page.wait_for_timeout(300)
+    assert problem(page) == said_so and page.is_visible('.px-still') and not page.is_visible('.px-offer') and page.failed == []
     page.context.close()
 
 def test_a_worker_that_cannot_be_read(browser, path, tmp_path):

@@ -296,7 +296,9 @@ function explore(root, live = null) {
     const rank = ranked ? `, rank ${rankOf(logits, target)} of ${logits.length}` : '';
     name('target', names[target], score(logits, target) + rank);
     name('alpha', percent(+el('alpha').value, 0), '');
-    mark(target);
+    const isListed = el('list').querySelector(`[data-k='${target}']`);
+    if (isListed || el('search').value) mark();
+    else list();
 
     const questions = [question];
     if (el('same-scale').checked) questions.push({...question, target: argmax(logits)});
@@ -320,11 +322,9 @@ function explore(root, live = null) {
     return data.activation === 'none' ? fixed(p, 2) : percent(p);
   }
 
-  function mark(target) { // the chosen class, which is always in the list
-    const lines = () => [...el('list').querySelectorAll('[data-k]')];
-    if (!el('search').value && !lines().some(o => +o.dataset.k === target)) list();
-    for (const line of lines()) {
-      line.firstChild.setAttribute('aria-pressed', +line.dataset.k === target);
+  function mark() { // the chosen class, in the list
+    for (const line of el('list').querySelectorAll('[data-k]')) {
+      line.firstChild.setAttribute('aria-pressed', +line.dataset.k === chosen().target);
     }
   }
 
@@ -349,6 +349,7 @@ function explore(root, live = null) {
     }));
     if (!listed.length) el('list').append(make('li', {textContent: 'No class is called so.'}));
     el('doubt').textContent = doubt(logits, data.activation);
+    mark();
   }
 
   function search({key, target: at}) { // the arrow keys go through what was found, Enter takes it
@@ -406,7 +407,6 @@ function explore(root, live = null) {
   el('search').parentElement.hidden = names.length <= 2*LISTED;
   el('search').placeholder = `one of ${names.length}`;
   el('search').addEventListener('input', list);
-  el('search').addEventListener('input', () => mark(chosen().target));
   el('right').onkeydown = search;
   for (const name of ['target', 'layer', 'alpha', 'method', 'positive', 'same-scale']) {
     el(name).addEventListener('input', show);

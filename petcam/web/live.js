@@ -41,6 +41,7 @@ function connect(script, progress) { // a worker -> ask(job, what) -> promise of
     else waiting[id].resolve(result);
   };
   worker.onerror = event => {
+    event.preventDefault(); // it is said in the page
     const error = new Error(`The network's worker has stopped (${event.message || 'no reason given'}).`);
     waiting.forEach(({reject}) => reject(error));
   };
@@ -170,7 +171,7 @@ async function openLive(root) { // the section that templates/live.html makes
   }
 
   async function take(given) { // the reader's images; the first that can be read is shown
-    await ready;
+    if (!await ready.catch(() => null)) return; // it has been said
     const problems = new Set(), {images} = root.petcam.data;
     if (!given.length) problems.add('That was no file: save the image, and drop its file here.');
     let some = false;

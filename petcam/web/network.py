@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/52c_network.ipynb #c002
+# %% ../../nbs/52c_network.ipynb #c011
 import copy, hashlib, math, textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from ..engine.targets import as_list, check_logits
 from ..training.interrupts import safe_contextmanager
 from ..training.numbers import check_number
 
-# %% ../../nbs/52c_network.ipynb #c005
+# %% ../../nbs/52c_network.ipynb #c014
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
@@ -33,7 +33,7 @@ def halved(
         if p.dim() > 1 and half.isfinite().all(): p.data = half
     return net
 
-# %% ../../nbs/52c_network.ipynb #c008
+# %% ../../nbs/52c_network.ipynb #c017
 @safe_contextmanager
 def _kept(model, layers): # layers' names -> what each outputs, in each of its runs
     kept = {name: [] for name in layers}
@@ -41,7 +41,7 @@ def _kept(model, layers): # layers' names -> what each outputs, in each of its r
     def keep(name):
         def hook(module, inp, out):
             if not isinstance(out, Tensor): return kept[name].append(out)
-            kept[name].append(out.clone().requires_grad_())
+            kept[name].append(out.clone(memory_format=torch.contiguous_format).requires_grad_())
             return kept[name][-1].clone()
         return hook
 
@@ -52,7 +52,7 @@ def _forward(model, layers, x): # logits (1,k), and what the layers output in ea
     with torch.enable_grad(), _kept(model, layers) as kept:
         return Adapter().run(model, x), kept
 
-# %% ../../nbs/52c_network.ipynb #c038
+# %% ../../nbs/52c_network.ipynb #c019
 def _described(o):
     return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
 
@@ -75,7 +75,7 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         if g is None: raise ValueError(f'the logits do not depend on layer {name!r}')
     return y, {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
 
-# %% ../../nbs/52c_network.ipynb #c040
+# %% ../../nbs/52c_network.ipynb #c021
 aten = torch.ops.aten
 
 def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), upside down
@@ -133,7 +133,7 @@ def _traced(model, layers, x, k): # -> a graph: x, k -> logits, feature maps, gr
     traced.recompile()
     return traced.eval()
 
-# %% ../../nbs/52c_network.ipynb #c045
+# %% ../../nbs/52c_network.ipynb #c026
 def _check_extra():
     if torch.__version__ < '2.6':
         raise ImportError(f'a network in a page needs torch 2.6 or later, got {torch.__version__}')
@@ -185,7 +185,7 @@ def _parts(whole, layers): # -> ONNX models
                              'another way too') from e
     return parts
 
-# %% ../../nbs/52c_network.ipynb #c047
+# %% ../../nbs/52c_network.ipynb #c028
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
 
@@ -231,7 +231,7 @@ def _packed(part, weights): # an ONNX model -> bytes, without its weights and wi
     graph.ClearField('value_info')
     return part.SerializeToString()
 
-# %% ../../nbs/52c_network.ipynb #c049
+# %% ../../nbs/52c_network.ipynb #c030
 @dataclass(frozen=True)
 class LiveNetwork:
     "A network as a page runs it"
