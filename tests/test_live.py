@@ -179,7 +179,7 @@ def of_python(pixels): # the beginning of the words for an image of one's own
     return verdict(mine.logits(0), int(mine.logits(0).argmax()), NAMES)
 
 def test_chosen_files_become_thumbnails_and_the_first_is_shown(browser, path):
-    page = opened(browser, path)
+    page = opened(browser, path, viewport=dict(width=390, height=800))
     files = [dict(name=f'{i}.png', mimeType='image/png', buffer=file_of(picture(i, 80, 70))) for i in (5, 6)]
     page.set_input_files('.px-files', files)
     until(page, lambda: len(titles(page)) == 4)
@@ -192,7 +192,8 @@ def test_chosen_files_become_thumbnails_and_the_first_is_shown(browser, path):
     assert said(page).startswith(of_python(picture(6, 80, 70)))
     page.set_input_files('.px-files', files[:1]) # the same file again
     until(page, lambda: len(titles(page)) == 5)
-    assert page.failed == []
+    newest = page.locator('.px-thumbnails label').nth(4).bounding_box()
+    assert 0 <= newest['x'] and newest['x'] + newest['width'] <= 390 and page.failed == []
     page.context.close()
 
 def test_one_that_cannot_be_read_is_said_in_a_sentence_and_nothing_is_lost(browser, path):

@@ -396,7 +396,9 @@ function explore(root, live = null) {
 
   function add(image, chosen) { // one that has been looked at
     const input = thumbnail(image, data.images.push(image) - 1);
-    if (chosen) input.click();
+    if (!chosen) return;
+    input.click();
+    el('thumbnails').scrollLeft = el('thumbnails').scrollWidth;
   }
 
   el('target').max = names.length - 1;
