@@ -104,10 +104,10 @@ def _max_pool_backward(g, x, kernel, stride, padding, dilation, ceil_mode, indic
     return _max_backward(g, x, indices)
 
 def _avg_pool_backward(g, x, kernel, stride, padding, ceil_mode, padded, divisor):
-    if ceil_mode or divisor or (any(padding) and not padded): return NotImplemented
-    w = torch.full((x.shape[1], 1, *kernel), 1/math.prod(kernel))
     stride = stride or kernel
     left = _left(x, g, [k - 1 for k in kernel], stride, padding)
+    if divisor or (any(padding) and not padded) or min(left) < 0: return NotImplemented
+    w = torch.full((x.shape[1], 1, *kernel), 1/math.prod(kernel))
     return F.conv_transpose2d(g, w, None, stride, padding, left, x.shape[1])
 
 _OURS = {aten.convolution_backward.default: _convolution_backward,
