@@ -367,6 +367,8 @@ def test_a_worker_that_cannot_be_read(browser, path, tmp_path):
     page = opened(browser, broken, wait=False)
     until(page, lambda: problem(page).startswith("The network could not be started: The network's worker has stopped ("), 60)
     assert page.is_visible('.px-still') and page.failed == []
+    later = page.evaluate("document.querySelector('.px-live').petcam.ask('look', {}).catch(({message}) => message)")
+    assert later.startswith("The network's worker has stopped (")
     page.context.close()
 
 def test_while_it_loads_a_bar_moves_and_the_still_image_shows(browser, path):

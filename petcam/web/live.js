@@ -35,6 +35,7 @@ function textOf(root, name) { // of one of the page's blocks, which then need no
 function connect(script, progress) { // a worker -> ask(job, what) -> promise of its answer
   const worker = new Worker(URL.createObjectURL(new Blob([script], {type: 'text/javascript'})));
   const waiting = [];
+  let stopped = null;
   worker.onmessage = ({data: {id, error, ...result}}) => {
     if (id === undefined) return progress(result);
     if (error) waiting[id].reject(new Error(error));
@@ -42,10 +43,11 @@ function connect(script, progress) { // a worker -> ask(job, what) -> promise of
   };
   worker.onerror = event => {
     event.preventDefault(); // it is said in the page
-    const error = new Error(`The network's worker has stopped (${event.message || 'no reason given'}).`);
-    waiting.forEach(({reject}) => reject(error));
+    stopped = new Error(`The network's worker has stopped (${event.message || 'no reason given'}).`);
+    waiting.forEach(({reject}) => reject(stopped));
   };
   return (job, what) => new Promise((resolve, reject) => {
+    if (stopped) throw stopped;
     const id = waiting.push({resolve, reject}) - 1;
     worker.postMessage({id, do: job, ...what});
   });
