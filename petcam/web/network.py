@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/52c_network.ipynb #c011
+# %% ../../nbs/52c_network.ipynb #c002
 import copy, hashlib, math, textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from ..engine.targets import as_list, check_logits
 from ..training.interrupts import safe_contextmanager
 from ..training.numbers import check_number
 
-# %% ../../nbs/52c_network.ipynb #c014
+# %% ../../nbs/52c_network.ipynb #c005
 def halved(
     model:nn.Module, # stays as it is
 )->nn.Module:
@@ -33,7 +33,7 @@ def halved(
         if p.dim() > 1 and half.isfinite().all(): p.data = half
     return net
 
-# %% ../../nbs/52c_network.ipynb #c017
+# %% ../../nbs/52c_network.ipynb #c008
 @safe_contextmanager
 def _kept(model, layers): # layers' names -> what each outputs, in each of its runs
     kept = {name: [] for name in layers}
@@ -52,7 +52,7 @@ def _forward(model, layers, x): # logits (1,k), and what the layers output in ea
     with torch.enable_grad(), _kept(model, layers) as kept:
         return Adapter().run(model, x), kept
 
-# %% ../../nbs/52c_network.ipynb #c019
+# %% ../../nbs/52c_network.ipynb #c038
 def _described(o):
     return f'{tuple(o.shape)}' if isinstance(o, Tensor) else f'a {type(o).__name__}'
 
@@ -75,7 +75,7 @@ def _checked(model, layers, x): # logits (1,k), {name: (c,h,w)}
         if g is None: raise ValueError(f'the logits do not depend on layer {name!r}')
     return y, {name: tuple(a.shape[1:]) for name, a in zip(layers, acts)}
 
-# %% ../../nbs/52c_network.ipynb #c021
+# %% ../../nbs/52c_network.ipynb #c040
 aten = torch.ops.aten
 
 def _turned(w, groups): # (o,i,h,w) -> (groups*i,o/groups,h,w), upside down
@@ -133,12 +133,14 @@ def _traced(model, layers, x, k): # -> a graph: x, k -> logits, feature maps, gr
     traced.recompile()
     return traced.eval()
 
-# %% ../../nbs/52c_network.ipynb #c026
+# %% ../../nbs/52c_network.ipynb #c045
 def _check_extra():
     if torch.__version__ < '2.6':
         raise ImportError(f'a network in a page needs torch 2.6 or later, got {torch.__version__}')
     if all(map(find_spec, ('onnx', 'onnxscript'))): return
     raise ImportError("a network in a page needs onnx and onnxscript: pip install 'petcam[page]'")
+
+_MOST = 2**12 # numbers of a constant that is computed here, and not when the page loads the graph
 
 def _gradient(name): # what the ONNX graph calls it
     return f'gradient of {name}'
@@ -154,7 +156,8 @@ def _onnx(model, layers, x, k): # -> one ONNX graph: x, k -> logits, feature map
         raise ValueError(f'{type(model).__name__} cannot be exported: {_reason(e)}') from e
     optimizer.inline(whole)
     optimizer.fold_constants(
-        whole, should_fold=lambda node: False if node.op_type == 'Transpose' else None)
+        whole, output_size_limit=_MOST,
+        should_fold=lambda node: False if node.op_type == 'Transpose' else None)
     return whole
 
 def _reason(e): # of the first cause the first line
@@ -185,7 +188,7 @@ def _parts(whole, layers): # -> ONNX models
                              'another way too') from e
     return parts
 
-# %% ../../nbs/52c_network.ipynb #c028
+# %% ../../nbs/52c_network.ipynb #c047
 class _Weights:
     "One file for the tensors of several graphs, each tensor once"
 
@@ -231,7 +234,7 @@ def _packed(part, weights): # an ONNX model -> bytes, without its weights and wi
     graph.ClearField('value_info')
     return part.SerializeToString()
 
-# %% ../../nbs/52c_network.ipynb #c030
+# %% ../../nbs/52c_network.ipynb #c049
 @dataclass(frozen=True)
 class LiveNetwork:
     "A network as a page runs it"
