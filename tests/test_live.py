@@ -321,7 +321,7 @@ def test_the_five_most_probable_classes_and_the_chosen_one_are_listed_and_any_is
     page.keyboard.press('ArrowDown') # from the last back to the field
     assert page.evaluate("document.activeElement.className") == 'px-search'
     page.fill('.px-search', 'unicorn')
-    assert listed(page) == ['No class is called so.']
+    assert listed(page) == ['No class has words that begin so.']
     page.fill('.px-search', '')
     page.evaluate(ASK, [0, 0, 2, 2])
     assert listed(page)[:5] == best[:5]
@@ -330,7 +330,7 @@ def test_a_network_that_is_not_sure_says_so(page, store):
     best = [float(store.logits(i).softmax(0).max()) for i in (0, 1)]
     assert best[0] < .5 < best[1]
     page.evaluate(ASK, [0, 0, 2, 2])
-    assert page.inner_text('.px-doubt') == f'The network is not sure: it gives its best guess {100*best[0]:.1f}%.'
+    assert page.inner_text('.px-doubt') == f'The network is not sure: its most probable class has only {100*best[0]:.1f}%.'
     page.evaluate(ASK, [1, 0, 2, 2])
     assert page.inner_text('.px-doubt') == ''
 

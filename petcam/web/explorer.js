@@ -195,7 +195,7 @@ function doubt(logits, activation) { // what must be said of a low probability
   const p = probabilities(logits, activation);
   const best = Math.max(...p);
   if (activation !== 'softmax' || best >= .5) return '';
-  return `The network is not sure: it gives its best guess ${percent(best)}.`;
+  return `The network is not sure: its most probable class has only ${percent(best)}.`;
 }
 
 function matching(names, query) { // the indices of the names with words that begin so
@@ -347,7 +347,7 @@ function explore(root, live = null) {
       line.append(button);
       return line;
     }));
-    if (!listed.length) el('list').append(make('li', {textContent: 'No class is called so.'}));
+    if (!listed.length) el('list').append(make('li', {textContent: 'No class has words that begin so.'}));
     el('doubt').textContent = doubt(logits, data.activation);
     mark();
   }

@@ -151,9 +151,10 @@ async function openLive(root) { // the section that templates/live.html makes
   const unable = lacking(globalThis);
   if (unable) return giveUp(unable);
 
+  let next = ''; // what waits while the network loads
   const ask = connect(textOf(root, 'worker'), ({progress, doing}) => {
     el('progress').value = progress;
-    el('status').textContent = doing;
+    el('status').textContent = doing + next;
   });
   const [engine, wasm, weights] = ['engine', 'wasm', 'weights'].map(name => textOf(root, name));
   const ready = ask('start', {engine, wasm, weights, live, classes});
@@ -173,6 +174,7 @@ async function openLive(root) { // the section that templates/live.html makes
   }
 
   async function take(given) { // the reader's images; the first that can be read is shown
+    next = ' Your image comes next.';
     if (!await ready.catch(() => null)) return; // it has been said
     const problems = new Set(), {images} = root.petcam.data;
     if (!given.length) problems.add('That was no file: save the image, and drop its file here.');

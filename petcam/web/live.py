@@ -115,8 +115,12 @@ def _engine(): # -> its files; if they are not to be had None, and why
         return None, str(e)
 
 _ASKS = {'inputs', 'logits', 'reshape', 'call', 'prepare'} # how Python asks a model; a page cannot
+_TAKES = {'class_names', 'titles', 'layers', 'activation', 'keep'}
 
 def _live_view(learn, images, files, note, methods, alpha, how, kw):
+    if unknown := kw.keys() - _ASKS - _TAKES:
+        raise TypeError(f'export_page takes no {min(unknown)!r}; beside what its signature shows '
+                        f'it takes {", ".join(sorted(_TAKES))}')
     if asks := _ASKS & kw.keys():
         raise ValueError(f'{", ".join(sorted(asks))} given; expected a model that makes logits '
                          'of an image and needs no more (or live=False, for stored maps)')
@@ -140,7 +144,7 @@ def _live_view(learn, images, files, note, methods, alpha, how, kw):
 # %% ../../nbs/52d_live.ipynb #c012
 def export_page(
     learn, # a learner, or any `nn.Module`
-    path, # where to write the page
+    path, # where to write the page; one that is there is replaced
     images=None, # as for `CamExplorer`; None: three of the learner's, or two toy pets
     title:str='Class maps', # its heading
     live:bool=True, # False: no network, only the maps of these images, as `explorer_html`

@@ -241,7 +241,7 @@ const OTHERS = ['TIFF', 'HEIC', 'PSD', 'PDF', 'SVG']; // which many browsers do 
 
 function complaint(kind) { // of a file that the browser does not decode
   if (!kind) return 'is not an image that can be read; expected JPEG, PNG, WebP, GIF or AVIF';
-  if (OTHERS.includes(kind)) return `is a file of kind ${kind}, which this browser cannot read; save it as JPEG or PNG`;
+  if (OTHERS.includes(kind)) return `is a file of kind ${kind}, which cannot be read here; save it as JPEG or PNG`;
   return `cannot be read: this ${kind} file is damaged, or larger than this browser can hold`;
 }
 
@@ -263,7 +263,7 @@ async function decode(blob, name = blob.name || 'The image') { // upright, in sR
   const {width, height} = bitmap;
   try {
     if (width*height > MOST) {
-      throw new Error(`${name} has ${width} x ${height} pixels; expected at most ${Math.floor(MOST/1e6)} million.`);
+      throw new Error(`${name} has ${Math.ceil(width*height/1e6)} million pixels (${width} x ${height}); expected at most ${Math.floor(MOST/1e6)} million.`);
     }
     const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
     context.fillStyle = 'white';

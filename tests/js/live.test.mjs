@@ -50,7 +50,7 @@ test('a class is found by the beginning of any of its words', () => {
 });
 
 test('a low probability is said to be one, a high one is not', () => {
-  assert.equal(doubt([0, 0, 0, 0, 0, 0, 0, 0], 'softmax'), 'The network is not sure: it gives its best guess 12.5%.');
+  assert.equal(doubt([0, 0, 0, 0, 0, 0, 0, 0], 'softmax'), 'The network is not sure: its most probable class has only 12.5%.');
   assert.equal(doubt([0, 9], 'softmax'), '');
   assert.equal(doubt([-9, -8], 'sigmoid'), ''); // each is a probability of its own
   assert.equal(doubt([1, 2], 'none'), '');
