@@ -119,7 +119,7 @@ def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
 
 def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout
-    assert 'run|cam|check|report|data|lab' in out
+    assert 'run|cam|check|page|report|data|lab' in out
 
 def test_cam_takes_a_number_and_writes_the_kind_of_image_asked_for(trained, capsys, tmp_path):
     model = trained/'out'/'models'/'stage-3.pth'
