@@ -38,7 +38,7 @@ def preview(model, image, **how):
 def card(**parts):
     "The card, in words that fit what is there"
     template = (ROOT/'docs'/'photo_card.html').read_text(encoding='utf-8')
-    parts = dict(picture='', megabytes=0, why='') | parts
+    parts = dict(picture='', why='') | parts
     return Template(template, autoescape=True, trim_blocks=True, lstrip_blocks=True).render(parts)
 
 def asked(cat):
