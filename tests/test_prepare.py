@@ -227,7 +227,7 @@ DAMAGED = {'empty.jpg': 'is empty; expected an image', 'words.jpg': 'is not an i
            'wrong.png': 'cannot be read: this PNG file is damaged, or', 'cut.webp': 'cannot be read: this WebP file is damaged, or',
            'page.tif': 'is a file of kind TIFF, which cannot be read here; save it as JPEG or PNG', 'phone.heic': 'is a file of kind HEIC, which',
            'paper.pdf': 'is a file of kind PDF, which', 'drawing.svg': 'is a file of kind SVG, which',
-           'large.png': 'has 9000 x 9000 pixels; expected at most 67 million', 'bomb.png': 'this PNG file is damaged, or larger than this browser can hold',
+           'large.png': 'has 81 million pixels (9000 x 9000); expected at most 67 million', 'bomb.png': 'this PNG file is damaged, or larger than this browser can hold',
            'long.png': 'has 70000 x 3 pixels, which is more than this browser can hold'}
 
 def test_a_file_that_cannot_be_read_is_one_sentence(decoded, tmp_path):
