@@ -294,7 +294,7 @@ function explore(root, live = null) {
     const question = chosen(), {target, layer, method} = question, {activation} = data;
     const ranked = activation !== 'none' && logits.length > 1;
     const rank = ranked ? `, rank ${rankOf(logits, target)} of ${logits.length}` : '';
-    name('target', names[target], score(logits, target) + rank);
+    name('target', names[target], score(probabilities(logits, activation)[target]) + rank);
     name('alpha', percent(+el('alpha').value, 0), '');
     const isListed = el('list').querySelector(`[data-k='${target}']`);
     if (isListed || el('search').value) mark();
@@ -317,8 +317,7 @@ function explore(root, live = null) {
     for (const canvas of ['squares', 'over']) el(canvas).setAttribute('aria-label', said);
   }
 
-  function score(logits, k) { // a percentage, or with no activation the number itself
-    const p = probabilities(logits, data.activation)[k];
+  function score(p) { // a percentage, or with no activation the number itself
     return data.activation === 'none' ? fixed(p, 2) : percent(p);
   }
 
@@ -330,19 +329,20 @@ function explore(root, live = null) {
 
   function list() { // the classes, the most probable first
     const {logits} = data.images[shown], p = probabilities(logits, data.activation);
+    const most = Math.max(...p);
     const query = el('search').value, target = chosen().target;
     const order = matching(names, query).sort((a, b) => logits[b] - logits[a]);
     const all = query || names.length <= MANY;
     const listed = all ? order : order.filter((k, i) => i < LISTED || k === target);
     el('list').replaceChildren(...listed.map(k => {
       const line = make('li'), button = make('button', {type: 'button', tabIndex: -1});
-      button.append(...[names[k], score(logits, k)].map(text => make('span', {textContent: text})));
+      button.append(...[names[k], score(p[k])].map(text => make('span', {textContent: text})));
       button.onclick = () => {
         el('target').value = k;
         show();
       };
       line.dataset.k = k;
-      const bar = data.activation === 'none' ? 0 : p[k]/Math.max(...p);
+      const bar = data.activation === 'none' ? 0 : p[k]/most;
       line.style.setProperty('--p', `${100*bar}%`);
       line.append(button);
       return line;

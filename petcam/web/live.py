@@ -138,7 +138,7 @@ def _live_view(learn, images, files, note, methods, alpha, how, kw):
     data = contents(store, layers, methods, opening, alpha, shown) | dict(live=live)
     script, wasm = map(_text, files.values())
     return render('live.html', uid=f'px{uuid.uuid4().hex[:8]}', still=still, words=words,
-                  methods=methods, note=live['note'], data=for_script(data), engine=script,
+                  methods=methods, data=for_script(data), engine=script,
                   wasm=wasm, weights=_packed_text(network.weights))
 
 # %% ../../nbs/52d_live.ipynb #c012
