@@ -1,0 +1,119 @@
+"""What is wrong with a Chinese paragraph, seen beside the English: words, numbers, marks, style."""
+import csv
+import re
+import sys
+from collections import Counter
+from typing import NamedTuple
+from markdown_it import MarkdownIt
+from project import ROOT
+from zh_text import NOT_WORDS
+
+HAN = r'[\u3400-\u9fff]'
+MARKUP = {'code': r'`[^`\n]+`', 'formulas': r'\$\$.*?\$\$|\$[^$\n]+\$', 'links': r'\]\([^)]*\)',
+          'tags': r'</?\w[^>]*>'}
+STYLE = {
+    '您: 你 is meant': '您',
+    'a half-width mark beside Chinese': rf'{HAN}\s*[,;:?!()]|[,;:?!(]\s*{HAN}|{HAN}\.(?!\w)',
+    'no space between Chinese and letters or figures':
+        rf'{HAN}(?=[A-Za-z0-9`$])|(?<=[A-Za-z0-9`$%]){HAN}',
+    'a line break within a sentence, which the page shows as a space': rf'{HAN}\n{HAN}',
+    'a space beside a full-width mark': r'[，。；：？！（）、] (?!\|)|(?<!\|) [，。；：？！（）、]'}
+NUMBER = re.compile(r'(?<![\w.])\d+(?:[.,]\d+)*')
+
+class Term(NamedTuple):
+    "A term, its translations, and whether its first use in a lesson gives the English in brackets"
+    english: list
+    chinese: list
+    first: bool
+
+def terms():
+    "The list in `locale/terms.csv`, longest terms first"
+    with open(ROOT/'locale'/'terms.csv', encoding='utf-8', newline='') as f:
+        rows = [Term(o['English'].split('|'), o['Chinese'].split('|'), bool(o['first']))
+                for o in csv.DictReader(f)]
+    return sorted(rows, key=lambda o: -len(o.english[0]))
+
+def _forms(term): # an expression for the term and its plural
+    return '|'.join(rf'\b{re.escape(o)}(?:e?s)?\b' for o in term.english)
+
+def plain(text):
+    "A paragraph without code, formulas, tags and addresses"
+    return NOT_WORDS.sub(' ', text)
+
+def used(english, known):
+    "The terms that an English paragraph uses; a term within a longer one does not count"
+    left, found = plain(english), []
+    for term in known:
+        if re.search(_forms(term), left, flags=re.I): found.append(term)
+        left = re.sub(_forms(term), ' ', left, flags=re.I)
+    return found
+
+def excused(entry): # `not the term: head, class`
+    "The words that a translator's comment says are no terms here"
+    found = re.search(r'not the term: *(.*)', entry.tcomment or '')
+    return {o.strip() for o in found[1].split(',')} if found else set()
+
+def _marks(english, chinese):
+    for name, pattern in MARKUP.items():
+        a, b = (Counter(re.findall(pattern, o, flags=re.S)) for o in (english, chinese))
+        if a != b: yield f'other {name}: {sorted((a - b) | (b - a))}'
+
+def _lines(english, chinese):
+    def shape(text): return re.findall(r'^\s*(?:#+|>|[-*]|\d+\.|\|)(?= )', text, flags=re.M)
+    if shape(english) != shape(chinese): yield 'other headings, list items or rows'
+
+def _numbers(english, chinese):
+    a, b = (set(NUMBER.findall(o)) for o in (english, chinese))
+    if lost := a - b: yield f'numbers are missing: {sorted(lost)}'
+
+def _style(chinese):
+    text = re.sub(r'\]\([^)]*\)|</?\w[^>]*>|\*', '', chinese)
+    for fault, pattern in STYLE.items():
+        if found := re.search(f'.{{0,6}}(?:{pattern}).{{0,6}}', text): yield f'{fault}: {found[0]!r}'
+
+def _stars(chinese): # `**词。**后` is not bold: a mark stands between the word and the stars
+    for block in MarkdownIt('commonmark').enable('table').parse(re.sub(r'\$[^$\n]+\$', '', chinese)):
+        for o in block.children or []:
+            if o.type == 'text' and '*' in o.content: yield f'stars that are shown: {o.content[-30:]!r}'
+
+def faults(entry, known):
+    "What is wrong with an entry of a catalogue, in words"
+    if entry.fuzzy: return ['its English has changed']
+    if not entry.msgstr: return ['not translated']
+    english, chinese = entry.msgid, entry.msgstr
+    found = [*_marks(english, chinese), *_lines(english, chinese), *_numbers(english, chinese),
+             *_style(chinese), *_stars(chinese)]
+    not_terms = excused(entry)
+    for term in used(english, known):
+        if not_terms.isdisjoint(term.english) and not any(o in chinese for o in term.chinese):
+            found.append(f"{term.english[0]!r} is {' or '.join(term.chinese)}")
+    return found
+
+def is_prose(text): return not re.match(r'#|\||>|<|```', text)
+
+def unexplained(entries, known):
+    "Terms whose first use in a catalogue does not give the English word"
+    left = [o for o in known if o.first]
+    for entry in entries:
+        if not is_prose(entry.msgid) or not entry.msgstr: continue
+        for term in [o for o in used(entry.msgid, known) if o in left]:
+            if not excused(entry).isdisjoint(term.english): continue
+            left.remove(term)
+            if not any(o.lower() in entry.msgstr.lower() for o in term.english):
+                yield entry, f'the first {term.chinese[0]} lacks （{term.english[0]}）'
+
+def main(names):
+    from zh import CATALOGUES, catalogue
+    known, count = terms(), 0
+    for name in names or sorted(o.stem for o in CATALOGUES.glob('*.po')):
+        entries = catalogue(name)
+        for i, entry in enumerate(entries):
+            for fault in faults(entry, known):
+                print(f'{name} {i}: {fault}   [{entry.msgid[:50]!r}]')
+                count += 1
+        for entry, fault in unexplained(entries, known):
+            print(f'{name} {entries.index(entry)}: {fault}   [{entry.msgid[:50]!r}]')
+            count += 1
+    return bool(count)
+
+if __name__ == '__main__': sys.exit(main(sys.argv[1:]))
