@@ -69,12 +69,14 @@ def _numbers(english, chinese):
 def _style(chinese):
     text = re.sub(r'\]\([^)]*\)|</?\w[^>]*>|\*', '', chinese)
     for fault, pattern in STYLE.items():
-        if found := re.search(f'.{{0,6}}(?:{pattern}).{{0,6}}', text): yield f'{fault}: {found[0]!r}'
+        found = re.search(f'.{{0,6}}(?:{pattern}).{{0,6}}', text)
+        if found: yield f'{fault}: {found[0]!r}'
 
 def _stars(chinese): # `**词。**后` is not bold: a mark stands between the word and the stars
-    for block in MarkdownIt('commonmark').enable('table').parse(re.sub(r'\$[^$\n]+\$', '', chinese)):
-        for o in block.children or []:
-            if o.type == 'text' and '*' in o.content: yield f'stars that are shown: {o.content[-30:]!r}'
+    text = re.sub(r'\$[^$\n]+\$', '', chinese)
+    for block in MarkdownIt('commonmark').enable('table').parse(text):
+        shown = [o.content for o in block.children or [] if o.type == 'text' and '*' in o.content]
+        if shown: yield f'stars that are shown: {shown[0][-30:]!r}'
 
 def faults(entry, known):
     "What is wrong with an entry of a catalogue, in words"
