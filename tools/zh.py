@@ -4,9 +4,11 @@ It brings the catalogues in `locale/zh_CN` up to date. New paragraphs are empty 
 English has changed keeps its translation, marked as fuzzy, until a person has looked at it.
 """
 import difflib
+import json
 import sys
 import polib
 from project import ROOT
+from zh_program import about_exercises, about_program
 from zh_text import about_workshop, sources, words_of
 
 CATALOGUES = ROOT/'locale'/'zh_CN'
@@ -44,13 +46,28 @@ def table(name): # -> {English: Chinese}
     "What a catalogue translates"
     return {o.msgid: o.msgstr for o in catalogue(name) if o.msgstr and not o.fuzzy}
 
+def all_words(): # -> {the name of a catalogue: its words}
+    "All that there is to translate"
+    words = {name: words_of(path) for name, path in sources().items()}
+    said, errors = about_program()
+    return words | {'workshop': about_workshop(), 'program': said, 'errors': errors,
+                    'exercises': about_exercises()}
+
+SPOKEN = 'program', 'errors', 'exercises', 'pages'
+SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs
+
+def spoken(): # -> the text of that file
+    "What the program says, English and Chinese"
+    words = {english: chinese for name in SPOKEN for english, chinese in table(name).items()}
+    return json.dumps(words, ensure_ascii=False, indent=0) + '\n'
+
 def main():
     CATALOGUES.mkdir(parents=True, exist_ok=True)
-    words = {name: words_of(path) for name, path in sources().items()}
-    for name, found in (words | {'workshop': about_workshop()}).items():
+    for name, found in all_words().items():
         new = merged(catalogue(name), found)
         new.save(CATALOGUES/f'{name}.po')
         open_ = [o for o in new if not o.msgstr or o.fuzzy]
         print(f'{name}: {len(new)} paragraphs' + (f', {len(open_)} to translate' if open_ else ''))
+    SPOKEN_FILE.write_text(spoken(), encoding='utf-8')
 
 if __name__ == '__main__': sys.exit(main())
