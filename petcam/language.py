@@ -79,7 +79,7 @@ class Catalogue:
                 said += [run, *(marks.get(o, o) for o in parts[i + n:i + n + 1])]
                 i += n + 1
             whole = ''.join(said)
-            return whole if _is_chinese(whole) else None
+            return whole if is_chinese(whole) else None
 
     def _run(self, parts): # the longest known run of parts at the front, and its length
         for n in range(min(len(parts), 11), 1, -2):
@@ -87,7 +87,8 @@ class Catalogue:
             if said is not None: return said, n
         return self.tr(parts[0]), 1
 
-def _is_chinese(text):
+def is_chinese(text)->bool:
+    "Is there a Chinese character in it?"
     return re.search('[\u3400-\u9fff]', text) is not None
 
 # %% ../nbs/20a_language.ipynb #c011
@@ -112,7 +113,7 @@ def say(text, **how): # `how`: as for `print`
 _PIECE = re.compile(r'\s*[（《“]*(?:[\u3400-\u9fff]|[^\s\u3000-\u9fff\uff00-\uffef]+|.)'
                     '[，。；：？！）》”、…]*')
 
-def _wide(text): # in a terminal's columns
+def columns_of(text): # in a terminal
     return sum(1 + (unicodedata.east_asian_width(o) in 'WF') for o in text)
 
 def fill(
@@ -121,10 +122,10 @@ def fill(
     indent:str='', # of all lines but the first
 )->str:
     "Text in lines, as `textwrap.fill` makes them, of either language"
-    if not _is_chinese(text): return textwrap.fill(text, width, subsequent_indent=indent)
+    if not is_chinese(text): return textwrap.fill(text, width, subsequent_indent=indent)
     lines = ['']
     for piece in _PIECE.findall(text):
-        if _wide(lines[-1] + piece) > width: lines.append(indent + piece.lstrip())
+        if columns_of(lines[-1] + piece) > width: lines.append(indent + piece.lstrip())
         else: lines[-1] += piece
     return '\n'.join(lines)
 
@@ -177,6 +178,10 @@ def in_figures()->bool:
     wanted = os.environ.get('PETCAM_LANG', '').lower().startswith('zh')
     return wanted and chinese_font() is not None
 
+def figure_text(text:str)->str:
+    "Text in the language of figures"
+    return chinese().tr(text) if in_figures() else text
+
 # %% ../nbs/20a_language.ipynb #c021
 def _put_in(text_class): # of Matplotlib
     original = text_class.set_text
@@ -185,7 +190,7 @@ def _put_in(text_class): # of Matplotlib
     def set_text(self, s):
         if in_figures():
             _add_font(self)
-            if s is not None: s = chinese().tr(str(s))
+            if s is not None: s = figure_text(str(s))
         return original(self, s)
     text_class.set_text = set_text
 
