@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from .engine.adapter import given_tensor
 from .engine.lookup import index_of
-from .language import tr
+from .language import follow_in_figures, tr
+follow_in_figures()
 
 # %% ../nbs/07_heatmap.ipynb #c015
 def mean_activation(

@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../nbs/20a_language.ipynb #c002
-import html, json, os, re, sys, textwrap, unicodedata, warnings
+import html, json, os, re, textwrap, unicodedata, warnings
 from contextlib import suppress
 from functools import lru_cache, wraps
 from importlib.util import find_spec
@@ -183,17 +183,6 @@ def figure_text(text:str)->str:
     return chinese().tr(text) if in_figures() else text
 
 # %% ../nbs/20a_language.ipynb #c021
-def _put_in(text_class): # of Matplotlib
-    original = text_class.set_text
-    if hasattr(original, '__wrapped__'): return
-    @wraps(original)
-    def set_text(self, s):
-        if in_figures():
-            _add_font(self)
-            if s is not None: s = figure_text(str(s))
-        return original(self, s)
-    text_class.set_text = set_text
-
 def _add_font(text): # at the end of the list, for all text and for this one
     from matplotlib import rcParams
     name = chinese_font()
@@ -201,22 +190,15 @@ def _add_font(text): # at the end of the list, for all text and for this one
     with suppress(AttributeError): # it is just being made
         if name not in text.get_fontfamily(): text.set_fontfamily([*text.get_fontfamily(), name])
 
-class _Door:
-    "What imports `matplotlib.text`, once, and puts the door in"
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name != 'matplotlib.text': return None
-        sys.meta_path.remove(cls)
-        spec = find_spec(name)
-        load = spec.loader.exec_module
-        def exec_module(module):
-            load(module)
-            _put_in(module.Text)
-        spec.loader.exec_module = exec_module
-        return spec
-
 def follow_in_figures():
     "Let the words in figures follow PETCAM_LANG"
-    if 'matplotlib.text' in sys.modules: _put_in(sys.modules['matplotlib.text'].Text)
-    elif not any(o.__name__ == '_Door' for o in sys.meta_path if isinstance(o, type)):
-        sys.meta_path.insert(0, _Door)
+    from matplotlib.text import Text
+    original = Text.set_text
+    if hasattr(original, '__wrapped__'): return # it is there already
+    @wraps(original)
+    def set_text(self, s):
+        if in_figures():
+            _add_font(self)
+            s = s and figure_text(str(s))
+        return original(self, s)
+    Text.set_text = set_text

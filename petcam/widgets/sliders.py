@@ -20,9 +20,12 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 from traitlets import TraitError
 from ..engine.lookup import nearest
-from ..language import chinese_font, figure_text, fill, in_figures, is_chinese, tr
+from ..language import (chinese_font, figure_text, fill, follow_in_figures, in_figures,
+                             is_chinese, tr)
 
 # %% ../../nbs/24_sliders.ipynb #c034
+follow_in_figures()
+
 _DPI = 100 # pixels an inch, of every figure with sliders
 
 def show_row(
