@@ -28,7 +28,7 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
-from .language import tr, tr_html
+from .language import padded, tr, tr_html
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
@@ -582,8 +582,8 @@ class CheckReport:
         return [_filled_in(words, self) for words in RUBRIC]
 
     def __repr__(self):
-        lines = [f'{tr(_SIGNS[c.passed]):10}  {name:8}  ' + tr(
-                    clean_name(c.answer) + (f' It does not show {c.caveat}.' if c.passed else ''))
+        lines = [padded(tr(_SIGNS[c.passed]), 12) + padded(tr(name), 10) + tr(clean_name(c.answer)
+                    + (f' It does not show {c.caveat}.' if c.passed else ''))
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
 

@@ -116,6 +116,10 @@ _PIECE = re.compile(r'\s*[（《“]*(?:[\u3400-\u9fff]|[^\s\u3000-\u9fff\uff00-
 def columns_of(text): # in a terminal
     return sum(1 + (unicodedata.east_asian_width(o) in 'WF') for o in text)
 
+def padded(text:str, width:int)->str:
+    "Text with spaces behind it, up to `width` columns"
+    return text + ' '*(width - columns_of(text))
+
 def fill(
     text:str,
     width:int, # columns

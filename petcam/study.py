@@ -28,7 +28,7 @@ from .engine.plots import plot_intervals
 from .engine.statistics import Interval
 from .engine.targets import check_logits, probabilities, target_classes
 from .heatmap import describe, upsample
-from .language import columns_of, say, tr
+from .language import columns_of, padded, say, tr
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, explain_batch
 from .toy.breeds import BREEDS
@@ -443,8 +443,8 @@ def markdown(
     head, *rows = [[tr(o) for o in row] for row in [head, *rows]]
     widths = [max(columns_of(row[i]) for row in [head, *rows]) for i in range(len(head))]
     def line(first, *others):
-        gaps = [' '*(w - columns_of(o)) for o, w in zip((first, *others), widths)]
-        cells = [first + gaps[0], *(gap + o for gap, o in zip(gaps[1:], others))]
+        cells = [padded(first, widths[0]),
+                 *(' '*(w - columns_of(o)) + o for o, w in zip(others, widths[1:]))]
         return '| ' + ' | '.join(cells) + ' |'
     rule = ['-'*widths[0], *('-'*(w - 1) + ':' for w in widths[1:])]
     return '\n'.join(line(*row) for row in [head, rule, *rows])

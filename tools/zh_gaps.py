@@ -1,4 +1,4 @@
-"""What stayed English in one run: `python tools/zh_gaps.py nbs/08_gradcam.ipynb`, or the words of a command.
+"""What stayed English in one run: `python tools/zh_gaps.py nbs/08_gradcam.ipynb`, or a command.
 
 It runs a notebook, or `petcam` with these words, with PETCAM_LANG=zh, and lists what was to be said
 or drawn in Chinese and stands in no catalogue. Names, layers and files are among it: they stay.
@@ -20,8 +20,7 @@ def run_notebook(path):
     with contextlib.redirect_stdout(io.StringIO()):
         for cell in cells:
             if cell.cell_type != 'code': continue
-            done = shell.run_cell(cell.source)
-            done.raise_error()
+            done = shell.run_cell(cell.source) # an error of a cell is printed
             display = done.result if hasattr(done.result, '_repr_mimebundle_') else None
             if display is not None: display._repr_mimebundle_()
 
@@ -34,6 +33,8 @@ def main(words):
             from petcam.cli import main as petcam
             petcam(words)
     print('\n=== in no catalogue')
-    for text in sorted(chinese().unknown, key=len): print(repr(text))
+    found = sorted(chinese().unknown, key=len)
+    whole = [o for i, o in enumerate(found) if not any(o in longer for longer in found[i + 1:])]
+    print(*map(repr, whole), sep='\n')
 
 if __name__ == '__main__': main(sys.argv[1:])
