@@ -6,8 +6,10 @@
 __all__ = []
 
 # %% ../nbs/20a_language.ipynb #c002
-import json, os, re, sys, unicodedata
-from functools import lru_cache
+import html, json, os, re, sys, textwrap, unicodedata, warnings
+from contextlib import suppress
+from functools import lru_cache, wraps
+from importlib.util import find_spec
 from pathlib import Path
 
 # %% ../nbs/20a_language.ipynb #c005
@@ -79,7 +81,7 @@ class Catalogue:
             whole = ''.join(said)
             return whole if _is_chinese(whole) else None
 
-    def _run(self, parts): # the longest known run of parts at the front (of six at most), its length
+    def _run(self, parts): # the longest known run of parts at the front, and its length
         for n in range(min(len(parts), 11), 1, -2):
             said = self.known(''.join(parts[:n]))
             if said is not None: return said, n
@@ -92,7 +94,8 @@ def _is_chinese(text):
 @lru_cache(1)
 def chinese()->Catalogue:
     "The catalogue of what petcam says"
-    data = (Path(__file__).parent/'zh.json').read_text(encoding='utf-8')
+    import petcam
+    data = (Path(petcam.__file__).parent/'zh.json').read_text(encoding='utf-8')
     return Catalogue(json.loads(data))
 
 def tr(
@@ -100,3 +103,115 @@ def tr(
 )->str:
     "Text in the reader's language"
     return chinese().tr(str(text)) if language() == 'zh' else str(text)
+
+def say(text, **how): # `how`: as for `print`
+    "Print text in the reader's language"
+    print(tr(text), **how)
+
+# %% ../nbs/20a_language.ipynb #c013
+_PIECE = re.compile(r'\s*[（《“]*(?:[\u3400-\u9fff]|[^\s\u3000-\u9fff\uff00-\uffef]+|.)'
+                    '[，。；：？！）》”、…]*')
+
+def _wide(text): # in a terminal's columns
+    return sum(1 + (unicodedata.east_asian_width(o) in 'WF') for o in text)
+
+def fill(
+    text:str,
+    width:int, # columns
+    indent:str='', # of all lines but the first
+)->str:
+    "Text in lines, as `textwrap.fill` makes them, of either language"
+    if not _is_chinese(text): return textwrap.fill(text, width, subsequent_indent=indent)
+    lines = ['']
+    for piece in _PIECE.findall(text):
+        if _wide(lines[-1] + piece) > width: lines.append(indent + piece.lstrip())
+        else: lines[-1] += piece
+    return '\n'.join(lines)
+
+# %% ../nbs/20a_language.ipynb #c016
+_READ = r'(?<= title=")[^"]*|(?<= alt=")[^"]*|(?<= aria-label=")[^"]*|(?<= placeholder=")[^"]*'
+_SPOKEN = re.compile(rf'<(script|style)\b.*?</\1>|{_READ}|(?<=>)[^<]+(?=<)', flags=re.S)
+
+def tr_html(
+    text, # HTML
+)->str:
+    "HTML in the reader's language"
+    if language() != 'zh': return str(text)
+    def one(found):
+        if found[1]: return found[0]
+        return html.escape(tr(html.unescape(found[0])), quote=True)
+    return _SPOKEN.sub(one, str(text))
+
+# %% ../nbs/20a_language.ipynb #c019
+_FONTS = ['Noto Sans CJK SC', 'Source Han Sans SC', 'Source Han Sans CN', 'Noto Sans SC',
+          'PingFang SC', 'Hiragino Sans GB', 'Microsoft YaHei', 'WenQuanYi Micro Hei',
+          'WenQuanYi Zen Hei', 'Noto Sans CJK JP', 'Noto Sans CJK TC', 'SimHei', 'Heiti TC',
+          'SimSun', 'Noto Serif CJK SC', 'Noto Serif CJK JP']
+_FILES = re.compile(r'(Noto\w+CJK|SourceHanSans|wqy|msyh|simhei|simsun|PingFang).*\.(ttc|ttf|otf)$',
+                    flags=re.I)
+
+def _font_files(): # what Matplotlib has not met: fonts installed lately, those of mplfonts
+    from matplotlib.font_manager import findSystemFonts
+    bought = find_spec('mplfonts')
+    inside = Path(bought.origin).parent.glob('fonts/*') if bought else ()
+    return [o for o in map(str, [*findSystemFonts(), *inside]) if _FILES.search(o)]
+
+@lru_cache(1)
+def chinese_font(): # -> the name of a font, or None
+    "A font with Chinese letters that Matplotlib can draw with"
+    from matplotlib.font_manager import fontManager
+    def found():
+        there = {o.name for o in fontManager.ttflist}
+        return next((o for o in _FONTS if o in there), None)
+    if not found():
+        for file in _font_files():
+            with suppress(Exception): # a file that is no font
+                fontManager.addfont(file)
+    if not found():
+        warnings.warn(tr('figures stay English: there is no font with Chinese letters; '
+                         "install one, such as Debian's fonts-noto-cjk, or `pip install mplfonts`"))
+    return found()
+
+def in_figures()->bool:
+    "Are figures Chinese? If PETCAM_LANG says so, and there is a font"
+    wanted = os.environ.get('PETCAM_LANG', '').lower().startswith('zh')
+    return wanted and chinese_font() is not None
+
+# %% ../nbs/20a_language.ipynb #c021
+def _put_in(text_class): # of Matplotlib
+    original = text_class.set_text
+    if hasattr(original, '__wrapped__'): return
+    @wraps(original)
+    def set_text(self, s):
+        if in_figures():
+            _add_font(self)
+            if s is not None: s = chinese().tr(str(s))
+        return original(self, s)
+    text_class.set_text = set_text
+
+def _add_font(text): # at the end of the list, for all text and for this one
+    from matplotlib import rcParams
+    name = chinese_font()
+    if name not in rcParams['font.family']: rcParams['font.family'] += [name]
+    with suppress(AttributeError): # it is just being made
+        if name not in text.get_fontfamily(): text.set_fontfamily([*text.get_fontfamily(), name])
+
+class _Door:
+    "What imports `matplotlib.text`, once, and puts the door in"
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != 'matplotlib.text': return None
+        sys.meta_path.remove(cls)
+        spec = find_spec(name)
+        load = spec.loader.exec_module
+        def exec_module(module):
+            load(module)
+            _put_in(module.Text)
+        spec.loader.exec_module = exec_module
+        return spec
+
+def follow_in_figures():
+    "Let the words in figures follow PETCAM_LANG"
+    if 'matplotlib.text' in sys.modules: _put_in(sys.modules['matplotlib.text'].Text)
+    elif not any(o.__name__ == '_Door' for o in sys.meta_path if isinstance(o, type)):
+        sys.meta_path.insert(0, _Door)

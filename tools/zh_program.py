@@ -1,6 +1,6 @@
 """What the program says, as a translator gets it: every sentence in the code, each once, in order.
 
-Found in the source by `ast`, by one simple rule: a string with two words or more is said to somebody;
+Found in the source by `ast`, by one rule: a string with two words or more is said to somebody;
 one with a single word is, if it is the title or label of something. Not counted are docstrings,
 asserts, what is compared or looked up, and expressions for `re`. An f-string is a pattern:
 `{0} at layer {1}`. Of the lessons' own cells only the words in figures count.
