@@ -8,6 +8,7 @@ import json
 import sys
 import polib
 from project import ROOT
+from zh_pages import about_pages
 from zh_program import about_exercises, about_program
 from zh_text import about_workshop, sources, words_of
 
@@ -51,7 +52,7 @@ def all_words(): # -> {the name of a catalogue: its words}
     words = {name: words_of(path) for name, path in sources().items()}
     said, errors = about_program()
     return words | {'workshop': about_workshop(), 'program': said, 'errors': errors,
-                    'exercises': about_exercises()}
+                    'exercises': about_exercises(), 'pages': about_pages()}
 
 SPOKEN = 'program', 'errors', 'exercises', 'pages'
 SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs
