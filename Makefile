@@ -13,12 +13,12 @@ ARCH    ?= mobilenet_v2
 NOTEBOOKS ?= $(sort $(wildcard nbs/[0-9]*.ipynb))
 LESSONS   ?= $(NOTEBOOKS)
 
-.PHONY: run test notebooks tests trained check js counts lessons photos lab docs dist export readme kaggle kaggle-test widgets7 clean
+.PHONY: run test notebooks notebooks-zh tests zh trained check js counts lessons photos lab docs dist export readme kaggle kaggle-test widgets7 clean
 
 run: $(VENV)/run
 	$(BIN)/petcam run
 
-test: notebooks tests
+test: notebooks notebooks-zh tests
 
 notebooks: trained           # every cell of every notebook
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --do_print --timing
@@ -26,6 +26,9 @@ notebooks: trained           # every cell of every notebook
 tests: trained               # what a cell cannot hold; what fails beside another is tried once more, alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile --durations=15 || \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q --last-failed --last-failed-no-failures none
+
+notebooks-zh: trained        # the same cells, with what they say and draw in Chinese
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/zh --n_workers $(WORKERS) --do_print --timing
 
 trained: $(VENV)/dev         # the toy pets, and the network that all notebooks and most tests use: drawn and trained once, kept in the cache
 	$(BIN)/python -c 'from petcam.resize import lesson_learner; lesson_learner()'
@@ -49,6 +52,10 @@ lessons: $(VENV)/dev         # run lessons and workshop and store their outputs
 photos: $(VENV)/dev          # every lesson on photographs, once, in copies in build/photos
 	$(BIN)/python tools/photos.py --data $(DATA) --weights $(WEIGHTS) --arch $(ARCH)
 
+zh: $(VENV)/dev              # the Chinese catalogues, notebooks and README, as the English is now; ZH=--run runs what is stale
+	$(BIN)/python tools/zh.py $(ZH)
+	$(BIN)/python tools/zh_check.py
+
 lab: $(VENV)/lab
 	$(BIN)/jupyter lab nbs
 
@@ -63,7 +70,7 @@ export: $(VENV)/dev
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 
-readme: $(VENV)/dev          # README.md is nbs/index.ipynb as it was last run
+readme: $(VENV)/dev          # README.md is nbs/index.ipynb as it was last run; README.zh.md is made by `make zh`
 	$(BIN)/python tools/readme.py
 
 kaggle: $(VENV)/dev          # build/kaggle: the wheel as a dataset, and each lesson with its metadata

@@ -27,7 +27,7 @@ setup(
     # the notebooks travel with the package, for `petcam lab`
     packages=[*find_packages(include=['petcam', 'petcam.*']), 'petcam.lessons'],
     package_dir={'petcam.lessons': 'nbs'},
-    package_data={'petcam': DATA, 'petcam.lessons': ['*.ipynb']},
+    package_data={'petcam': DATA, 'petcam.lessons': ['*.ipynb', 'zh/*.ipynb']},
     zip_safe=False,
     install_requires=config['requirements'].split(),
     extras_require={extra: config[f'{extra}_requirements'].split() for extra in EXTRAS},

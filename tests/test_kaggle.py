@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import first_cell, kaggle
 from dist import missing
-from project import lessons, settings, wheel_name
+from project import chinese, lessons, settings, wheel_name
 
 LESSONS = lessons()
 
@@ -68,10 +68,11 @@ def test_the_dataset_holds_the_wheel(made):
     wheel, = (made/'petcam-wheel').glob('*.whl')
     assert not missing(wheel) and wheel.name == wheel_name()                    # the name that the site's buttons have
 
-@pytest.mark.parametrize('lesson', LESSONS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('lesson', LESSONS + chinese(), ids=kaggle.folder_name)
 def test_each_lesson_has_its_metadata(made, lesson):
-    about = json.loads((made/lesson.stem/'kernel-metadata.json').read_text())
-    assert (made/lesson.stem/about['code_file']).read_bytes() == lesson.read_bytes()
+    folder = made/kaggle.folder_name(lesson)
+    about = json.loads((folder/'kernel-metadata.json').read_text())
+    assert (folder/about['code_file']).read_bytes() == lesson.read_bytes()
     assert about['id'] == 'someone/' + about['title'].lower().replace(' ', '-') and 5 <= len(about['title']) <= 50
     assert about['enable_internet'] is about['enable_gpu'] is False and about['dataset_sources'] == ['someone/petcam-wheel']
 

@@ -6,7 +6,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import floors
-from project import dotted, lessons, makes, modules, notebooks, settings, workshop
+from project import chinese, dotted, lessons, makes, modules, notebooks, settings, workshop
 
 MODULES = {dotted(path): path for path in modules()}
 
@@ -83,7 +83,7 @@ def test_the_linter_knows_one_statement_a_line(source, lines):
 
 def cells(path, kind): return [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
 
-@pytest.mark.parametrize('path', notebooks(), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', notebooks() + chinese(), ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_a_notebook_can_be_read_without_running_it(path):
     first, code = ''.join(cells(path, 'markdown')[0]['source']), cells(path, 'code')
     assert first.startswith('# ') and '\n> ' in first, 'title, then a one-line summary'

@@ -13,7 +13,7 @@ import tempfile
 import venv
 import zipfile
 from pathlib import Path
-from project import ROOT, notebooks, settings
+from project import ROOT, chinese, notebooks, settings
 
 LEFT_OUT = shutil.ignore_patterns('.*', 'build', 'dist', 'models', '__pycache__', '*.egg-info')
 
@@ -54,7 +54,7 @@ def missing(wheel):
     "What stands in petcam/ and in nbs/ and not in the wheel"
     files = [f for f in (ROOT/'petcam').rglob('*') if f.is_file() and '__pycache__' not in f.parts]
     wanted = {f.relative_to(ROOT).as_posix() for f in files}
-    wanted |= {f'petcam/lessons/{f.name}' for f in notebooks()}
+    wanted |= {f'petcam/lessons/{f.relative_to(ROOT/"nbs")}' for f in [*notebooks(), *chinese()]}
     return sorted(wanted - set(zipfile.ZipFile(wheel).namelist()))
 
 def borrow_packages(python, to):

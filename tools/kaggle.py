@@ -1,5 +1,7 @@
 """Fill build/kaggle: a dataset that holds petcam's wheel, and each lesson with its metadata.
 
+The Chinese lessons lie beside the English ones, with `zh` before their names.
+
 Usage: tools/kaggle.py [--gpu]. Then, with Kaggle's own command:
 `kaggle datasets create -p build/kaggle/petcam-wheel`,
 `kaggle kernels push -p build/kaggle/00_start`.
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from dist import LEFT_OUT
-from project import ROOT, lessons, settings
+from project import ROOT, chinese, lessons, settings
 
 DATASET = 'petcam-wheel'
 
@@ -27,9 +29,13 @@ def dataset_metadata(user):
     title, licence = DATASET.replace('-', ' '), dict(name='apache-2.0')
     return dict(id=f'{user}/{DATASET}', title=title, licenses=[licence])
 
+def folder_name(lesson):
+    "Of a lesson among all that are made"
+    return f'zh_{lesson.stem}' if lesson.parent.name == 'zh' else lesson.stem
+
 def kernel_metadata(lesson, user, gpu=False):
     "What `kaggle kernels push` asks for; Kaggle makes the id of the title, with dashes for spaces"
-    title = 'petcam ' + lesson.stem.replace('_', ' ')
+    title = 'petcam ' + folder_name(lesson).replace('_', ' ')
     name = f"{user}/{title.replace(' ', '-')}"
     return dict(
         id=name, title=title, code_file=lesson.name, language='python', kernel_type='notebook',
@@ -47,9 +53,9 @@ def build(out, user, gpu=False):
     "Fill the folder `out` anew"
     shutil.rmtree(out, ignore_errors=True)
     wheel(folder_with(out/DATASET, 'dataset-metadata.json', dataset_metadata(user)))
-    for lesson in lessons():
+    for lesson in [*lessons(), *chinese()]:
         about = kernel_metadata(lesson, user, gpu)
-        shutil.copy(lesson, folder_with(out/lesson.stem, 'kernel-metadata.json', about))
+        shutil.copy(lesson, folder_with(out/folder_name(lesson), 'kernel-metadata.json', about))
 
 if __name__ == '__main__':
     build(ROOT/'build'/'kaggle', settings()['user'], '--gpu' in sys.argv[1:])

@@ -37,6 +37,10 @@ def workshop():
     "The notebooks that hold the machinery"
     return [p for p in notebooks() if number(p) >= FIRST_OF_WORKSHOP]
 
+def chinese():
+    "The lessons in Chinese, which `make zh` makes"
+    return sorted((ROOT/'nbs'/'zh').glob('[0-9]*.ipynb'))
+
 def modules():
     "The files of the module, without the packages' front doors and what nbdev keeps for itself"
     return [p for p in sorted((ROOT/'petcam').rglob('*.py')) if not p.name.startswith('_')]

@@ -4,12 +4,14 @@ A cell with `#| hide` is left out; of one with `#| echo: false` only what came o
 """
 import base64
 import json
+import posixpath
 import re
 from project import ROOT
 
-def from_root(words):
-    "Links as they are in `nbs/`, seen from the project's root"
-    return re.sub(r'\]\((?!\w+:|#)(\.\./)?', lambda link: '](' if link[1] else '](nbs/', words)
+def from_root(words, folder='nbs'):
+    "Links as they are in a folder, seen from the project's root"
+    def link(found): return '](' + posixpath.normpath(f'{folder}/{found[1]}')
+    return re.sub(r'\]\((?!\w+:|#)([^)\s]+)', link, words)
 
 def fenced(kind, text):
     "A block of code or of what it said"
@@ -24,19 +26,21 @@ def outcome(output, alt, figures):
     figures[name] = base64.b64decode(''.join(data[image]))
     return f'![{alt}]({name})'
 
-def convert(notebook): # -> text, {file: bytes}
-    "A notebook as Markdown, and its figures"
+def convert(notebook, folder='nbs', alts=None): # -> text, {file: bytes}
+    "A notebook as Markdown, and its figures; `alts` translates what these show"
     parts, figures = [], {}
     for cell in notebook['cells']:
         source = ''.join(cell['source'])
         if source.startswith('#| hide'): continue
         if cell['cell_type'] == 'markdown':
-            parts.append(from_root(source))
+            parts.append(from_root(source, folder))
             continue
         options = dict(re.findall(r'^#\| (\S+): (.*)\n', source, flags=re.M))
         code = re.sub(r'^#\|.*\n', '', source, flags=re.M)
         if options.get('echo') != 'false': parts.append(fenced('python', code))
-        parts += [outcome(output, options.get('fig-alt'), figures) for output in cell['outputs']]
+        alt = options.get('fig-alt')
+        alt = (alts or {}).get(alt, alt)
+        parts += [outcome(output, alt, figures) for output in cell['outputs']]
     return '\n\n'.join(parts)+'\n', figures
 
 if __name__ == '__main__':
