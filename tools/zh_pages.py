@@ -36,10 +36,21 @@ HOLE = re.compile(r'\$\{(?:[^{}]|\{[^{}]*\})*\}')
 PYTHONS_OWN = "words: petcam's own" # in the title of a part of a script: the program says it, too
 NOT_SAID = re.compile(r'\.px-|pc-exercise|\bdata-|^(use strict|linear-gradient.*|script, .*|\(pointer.*)$')
 
-ALONE = [ # words of one word that scripts say, and names of places that they put together
+TOGETHER = [ # what scripts and program put together of a verdict, a layer and what the map shows
+    '{0}: logit {1}, {2}, rank {3} of {4}. {5}',
+    '{0}: logit {1}, {2}, rank {3} of {4}; the model predicts {5} ({6}). {7}',
+    '{0}: logit {1}, {2}, rank {3} of {4}, {5} x {6}, {7} (layer {8}), {9}. {10}',
+    '{0}: logit {1}, {2}, rank {3} of {4}; the model predicts {5} ({6}), {7} x {8}, '
+    '{9} (layer {10}), {11}. {12}',
+    '{0}: logit {1}, {2}, {3} x {4}, {5} (layer {6}), {7}. {8}',
+    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}',
+    *(f'{{0}} x {{1}}, {depth}' for depth in ('early', 'middle', 'late'))]
+ALONE = [ # words of one word that pages say, and names of places
     'image', 'map', 'head', 'momentum', 'batch', 'camera', 'early', 'middle', 'late', 'centre',
     'size', 'channel', 'strongest first', '1e-2 for all', '1e-4 to 1e-2', '1e-6 to 1e-3',
-    '1e-6 to 1e-4', 'channel {0}',
+    '1e-6 to 1e-4', 'channel {0}', 'mean activation', 'two animals', 'Class maps',
+    'Checks of heatmaps', 'passed', 'FAILED', 'unanswered', 'stage', 'images', 'epoch', 'time',
+    'network',
     *(f'{row} {column}' for row in ('top', 'middle', 'bottom')
       for column in ('left', 'centre', 'right') if (row, column) != ('middle', 'centre'))]
 
@@ -74,7 +85,7 @@ def about_pages():
              for o in in_template(p.read_text(encoding='utf-8'))]
     found += [Words(o, p.name) for p in sorted(WEB.glob('*.js'))
               for o in in_script(p.read_text(encoding='utf-8'))]
-    found += [Words(o, 'scripts') for o in ALONE]
+    found += [Words(o, 'scripts') for o in TOGETHER + ALONE]
     found += [Words(o, 'diagrams.py') for o in in_diagrams()]
     said, errors = about_program()
     elsewhere = {o.text for o in [*said, *errors, *about_exercises()]}

@@ -110,14 +110,14 @@ function bilingual(root, tr) {
   }
 
   function sayAll(node) {
-    if (node.nodeType === Node.TEXT_NODE) return say(node);
-    if (node.nodeType !== Node.ELEMENT_NODE || node.matches(SILENT)) return;
+    if (node.nodeType === node.TEXT_NODE) return say(node);
+    if (node.nodeType !== node.ELEMENT_NODE || node.matches(SILENT)) return;
     for (const name of SPOKEN) say(node, name);
     node.childNodes.forEach(sayAll);
   }
 
   function hear({type, target, attributeName, addedNodes}) { // what a script has changed
-    const element = target.nodeType === Node.TEXT_NODE ? target.parentNode : target;
+    const element = target.nodeType === target.TEXT_NODE ? target.parentNode : target;
     if (!element || element.closest(SILENT)) return;
     if (type === 'childList') addedNodes.forEach(sayAll);
     else say(target, attributeName ?? '');
@@ -149,4 +149,4 @@ function openWords(block) {
   show(location.hash === '#zh' ? 'zh' : language);
 }
 
-if (typeof module !== 'undefined') module.exports = {translator}; // in Node, for the tests
+if (typeof module !== 'undefined') module.exports = {translator, openWords}; // in Node, for the tests
