@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 import polib
 import readme
 from project import FIRST_OF_WORKSHOP, ROOT, lessons
+from zh_pages import about_pages
 from zh_program import about_exercises, about_program
 from zh_text import about_workshop, sources, translated, words_of
 
@@ -63,6 +64,7 @@ def all_words(): # -> {name of a catalogue: what it has to hold}
     said, errors = about_program()
     return prose | {'workshop': about_workshop(), 'program': said, 'errors': errors,
                     'exercises': about_exercises()}
+from zh_pages import about_pages
 
 SPOKEN = 'program', 'errors', 'exercises', 'pages'
 SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs
