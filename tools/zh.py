@@ -2,7 +2,7 @@
 
 It brings the catalogues in `locale/zh_CN` up to date: a new paragraph is empty there, and one whose
 English has changed keeps its translation, marked as fuzzy, until a person has looked at it. Of the
-catalogues it makes `nbs/zh` and README.zh.md. With --run it then runs the Chinese notebooks whose
+catalogues it makes `nbs/zh`, README.zh.md and `petcam/zh.json`. With --run it then runs the Chinese notebooks whose
 English outputs have changed, or those that are named.
 """
 import argparse
@@ -13,6 +13,7 @@ import re
 import polib
 import readme
 from project import FIRST_OF_WORKSHOP, ROOT, lessons
+from zh_program import about_exercises, about_program
 from zh_text import about_workshop, sources, translated, words_of
 
 LOCALE, NOTEBOOKS = ROOT/'locale', ROOT/'nbs'/'zh'
@@ -54,9 +55,20 @@ def table(name): # -> {English: Chinese}
     "What a catalogue translates"
     return {o.msgid: o.msgstr for o in catalogue(name) if o.msgstr and not o.fuzzy}
 
-def prose(): # -> {name of a catalogue: what it has to hold}
-    "The words of lessons, pages and README, and the workshop's titles and summaries"
-    return {name: words_of(o) for name, o in sources().items()} | {'workshop': about_workshop()}
+def all_words(): # -> {name of a catalogue: what it has to hold}
+    "Lessons, pages and README, the workshop's titles and summaries, and what the program says"
+    prose = {name: words_of(path) for name, path in sources().items()}
+    said, errors = about_program()
+    return prose | {'workshop': about_workshop(), 'program': said, 'errors': errors,
+                    'exercises': about_exercises()}
+
+SPOKEN = 'program', 'errors', 'exercises', 'pages'
+SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs
+
+def spoken(): # -> the text of that file
+    "What the program says, English and Chinese"
+    words = {english: chinese for name in SPOKEN for english, chinese in table(name).items()}
+    return json.dumps(words, ensure_ascii=False, indent=0) + '\n'
 
 # --- notebooks
 
@@ -136,11 +148,12 @@ def make_all():
     "Catalogues, notebooks and README, as the English is now"
     CATALOGUES.mkdir(parents=True, exist_ok=True)
     NOTEBOOKS.mkdir(exist_ok=True)
-    for name, words in prose().items():
+    for name, words in all_words().items():
         new = merged(catalogue(name), words)
         new.save(CATALOGUES/f'{name}.po')
         if left := [o for o in new if not o.msgstr or o.fuzzy]:
             print(f'{name}: {len(left)} of {len(new)} paragraphs are to be translated')
+    SPOKEN_FILE.write_text(spoken(), encoding='utf-8')
     for path in lessons(): write(NOTEBOOKS/path.name, make(path))
     (ROOT/'README.zh.md').write_text(chinese_readme(), encoding='utf-8')
 

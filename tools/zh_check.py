@@ -16,8 +16,10 @@ STYLE = {
     'a half-width mark beside Chinese': rf'{HAN}\s*[,;:?!()]|[,;:?!(]\s*{HAN}|{HAN}\.(?!\w)',
     'no space between Chinese and letters or figures':
         rf'{HAN}(?=[A-Za-z0-9`$])|(?<=[A-Za-z0-9`$%]){HAN}',
+    '× is meant': r'\d x \d',
     'a line break within a sentence, which the page shows as a space': rf'{HAN}\n{HAN}',
     'a space beside a full-width mark': r'[，。；：？！（）、] (?!\|)|(?<!\|) [，。；：？！（）、]'}
+ROLE = re.compile(r'\{term\}`([^`<]*?)(?: <[^>]*>)?`')     # its text is translated
 NUMBER = re.compile(r'(?<![\w.])\d+(?:[.,]\d+)*')
 
 class Term(NamedTuple):
@@ -54,6 +56,7 @@ def excused(entry): # `not the term: head, class`
     return {o.strip() for o in found[1].split(',')} if found else set()
 
 def _marks(english, chinese):
+    english, chinese = (ROLE.sub(r'\1', o) for o in (english, chinese))
     for name, pattern in MARKUP.items():
         a, b = (Counter(re.findall(pattern, o, flags=re.S)) for o in (english, chinese))
         if a != b: yield f'other {name}: {sorted((a - b) | (b - a))}'
@@ -62,12 +65,21 @@ def _lines(english, chinese):
     def shape(text): return re.findall(r'^\s*(?:#+|>|[-*]|\d+\.|\|)(?= )', text, flags=re.M)
     if shape(english) != shape(chinese): yield 'other headings, list items or rows'
 
+def _in_wan(found): # 1.3 million are 130 万
+    return f'{float(found[1])*100:g} 万'
+
 def _numbers(english, chinese):
+    english = re.sub(r'([\d.]+) million', _in_wan, re.sub(r'\{\d+\}', '', english))
     a, b = (set(NUMBER.findall(o)) for o in (english, chinese))
     if lost := a - b: yield f'numbers are missing: {sorted(lost)}'
 
+def _values(english, chinese): # of a sentence of the program; a plural's may go
+    a, b = (set(re.findall(r'\{\d+!?\}', o.replace('!}', '}'))) for o in (english, chinese))
+    if unknown := b - a: yield f'no such values: {sorted(unknown)}'
+
 def _style(chinese):
-    text = re.sub(r'\]\([^)]*\)|</?\w[^>]*>|\*', '', chinese)
+    text = ROLE.sub(r'\1', chinese)
+    text = re.sub(r'\]\([^)]*\)|</?\w[^>]*>|&\w+;|^:\w+:|\*', '', text, flags=re.M)
     for fault, pattern in STYLE.items():
         found = re.search(f'.{{0,6}}(?:{pattern}).{{0,6}}', text)
         if found: yield f'{fault}: {found[0]!r}'
@@ -84,7 +96,7 @@ def faults(entry, known):
     if not entry.msgstr: return ['not translated']
     english, chinese = entry.msgid, entry.msgstr
     found = [*_marks(english, chinese), *_lines(english, chinese), *_numbers(english, chinese),
-             *_style(chinese), *_stars(chinese)]
+             *_values(english, chinese), *_style(chinese), *_stars(chinese)]
     not_terms = excused(entry)
     for term in used(english, known):
         if not_terms.isdisjoint(term.english) and not any(o in chinese for o in term.chinese):
@@ -95,13 +107,14 @@ def is_prose(text): return not re.match(r'#|\||>|<|```', text)
 
 def unexplained(entries, known):
     "Terms whose first use in a catalogue does not give the English word"
-    left = [o for o in known if o.first]
+    left, so_far = [o for o in known if o.first], ''
     for entry in entries:
+        so_far += entry.msgstr.lower()
         if not is_prose(entry.msgid) or not entry.msgstr: continue
         for term in [o for o in used(entry.msgid, known) if o in left]:
             if not excused(entry).isdisjoint(term.english): continue
             left.remove(term)
-            if not any(o.lower() in entry.msgstr.lower() for o in term.english):
+            if not any(o.lower() in so_far for o in term.english):
                 yield entry, f'the first {term.chinese[0]} lacks （{term.english[0]}）'
 
 def main(names):
@@ -113,7 +126,7 @@ def main(names):
             for fault in faults(entry, known):
                 print(f'{name} {i}: {fault}   [{entry.msgid[:50]!r}]')
                 count += 1
-        for entry, fault in unexplained(entries, known):
+        for entry, fault in unexplained(entries, known) if name[:2].isdigit() else []:
             print(f'{name} {entries.index(entry)}: {fault}   [{entry.msgid[:50]!r}]')
             count += 1
     return bool(count)
