@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from docs_api import write_all
-from docs_glossary import page as glossary_page
 from docs_notebooks import (
     buttons, convert_all, in_site, link_notebooks, links, page_of, to_english)
 from docs_photo import card, photo
@@ -57,8 +56,7 @@ def photo_card(to):
 def page(path):
     "A page of docs/ in the site's language"
     english = path.read_text(encoding='utf-8')
-    made = glossary_page() if path.stem == 'glossary' else prose(path.stem, english)
-    return to_english(with_plots(english, made))
+    return to_english(with_plots(english, prose(path.stem, english)))
 
 def workshop_page(): # of the Chinese site
     "The titles and summaries of the workshop, whose pages are in English"

@@ -1,8 +1,8 @@
-"""Words of the glossary, linked where a notebook first uses them; the glossary in Chinese."""
+"""Words of the glossary, linked where a notebook first uses them."""
 import html
 import re
 from typing import NamedTuple
-from docs_words import is_chinese, prose
+from docs_words import prose
 from project import ROOT
 
 PAGE = ROOT/'docs'/'glossary.md'
@@ -10,44 +10,25 @@ PAGE = ROOT/'docs'/'glossary.md'
 # these mean other things as well
 OFTEN = 'class', 'control', 'rank', 'seed', 'head', 'body', 'kernel'
 
-HEAD = re.compile(r'^(\w.*)(?=\n    )', flags=re.M)
-ENTRY = re.compile(r'^\w.*\n    (.*?) ?→ ?\[.*?\]\((?:lessons|workshop)/(\w+)\.ipynb', flags=re.M)
-TERM = re.compile(r'\{term\}`([^`<]*?)(?: <([^`>]*)>)?`')
+# in Chinese an entry stands under two names, of which the second is the English one
+ENTRY = re.compile(r'^(\w.*(?:\n\w.*)?)\n'
+                   r'    (.*?) ?→ \[.*?\]\((?:lessons|workshop)/(\w+)\.ipynb', flags=re.M)
 HAN = re.compile(r'[\u3400-\u9fff]')
-
-def read(): # -> Markdown, {English name: the name that is shown}
-    "The glossary; in Chinese a `{term}` with an English name shows the Chinese one"
-    english = PAGE.read_text(encoding='utf-8')
-    if not is_chinese(): return english, {name: name for name in HEAD.findall(english)}
-    chinese = prose('glossary', english)
-    heads = [re.sub('（.*', '', o) for o in HEAD.findall(chinese)]     # 激活（activation）
-    names = dict(zip(HEAD.findall(english), heads, strict=True))
-    def term(found):
-        to = found[2] or found[1]
-        shown = found[1] if HAN.search(found[1]) else names[to]
-        return f'{{term}}`{shown} <{to}>`'
-    return TERM.sub(term, chinese), names
-
-def page():
-    "The glossary's Markdown, each entry under both names if it has two"
-    markdown, names = read()
-    heads = iter(names.items())
-    def head(_): return '\n'.join(dict.fromkeys(reversed(next(heads))))
-    return HEAD.sub(head, markdown)
 
 class Term(NamedTuple):
     "An entry of the glossary"
-    name: str # as it is shown
+    name: str # as the lessons say it
     english: str
     means: str
     notebook: str # that explains it
 
 def glossary():
     "The glossary's terms, but for those that mean other things as well"
-    markdown, names = read()
-    entries = zip(names.items(), ENTRY.findall(markdown), strict=True)
-    return [Term(name, english, TERM.sub(r'\1', means), notebook)
-            for (english, name), (means, notebook) in entries if english not in OFTEN]
+    plain = lambda text: re.sub(r'\{term\}`(.*?)( <.*?>)?`', r'\1', text)
+    page = prose('glossary', PAGE.read_text(encoding='utf-8'))
+    found = [(o[0].split('\n'), *o[1:]) for o in ENTRY.findall(page)]
+    return [Term(names[0], names[-1], plain(means), notebook)
+            for names, means, notebook in found if names[-1] not in OFTEN]
 
 NOT_PROSE = re.compile('|'.join([
     r'(<summary>[\s\S]*?</summary>',            # questions, which a click opens

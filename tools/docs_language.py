@@ -3,6 +3,7 @@
 The Chinese pages are built after the English ones, and take the names of their sections from them.
 """
 import csv
+import logging
 import pickle
 from docutils import nodes
 from sphinx.search.zh import SearchChinese
@@ -35,6 +36,8 @@ class SameNames(SphinxTransform):
             if old in section['ids']: self.document.nameids[name] = ids[0]
         section['ids'] = list(ids)
         self.document.ids |= dict.fromkeys(ids, section)
+
+logging.getLogger('jieba').setLevel('WARNING')
 
 class Search(SearchChinese):
     "Sphinx's search, and in the browser a query that is cut into words, too"

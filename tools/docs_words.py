@@ -18,11 +18,13 @@ def is_chinese():
     return os.environ.get('PETCAM_LANG') == 'zh'
 
 @cache
+def _table(name):
+    from zh import table    # which asks this module what there is to translate
+    return table(name)
+
 def known(name): # of a catalogue -> {English: Chinese}
     "What is translated; nothing in the English site"
-    if not is_chinese(): return {}
-    from zh import table
-    return table(name)
+    return _table(name) if is_chinese() else {}
 
 def tr(text, **values):
     "Words of the site; `{n}` in them is a value"
