@@ -5,6 +5,7 @@ pages of, workshop and reference, is linked; the page for photographs and the wh
 """
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from docs_notebooks import (
     buttons, convert_all, in_site, link_notebooks, links, page_of, to_english)
 from docs_photo import card, photo
 from docs_plots import with_plots
-from docs_words import is_chinese, known, prose, tr
+from docs_words import THEME, is_chinese, known, prose, tr
 from kaggle import wheel
-from project import ROOT, is_placeholder, lessons, notebooks, settings, wheel_name, workshop
+from project import ROOT, is_placeholder, lessons, settings, wheel_name, workshop
 from zh_text import about
 
 BUILD = ROOT/'build'
@@ -60,15 +61,17 @@ def page(path):
 
 def workshop_page(): # of the Chinese site
     "The titles and summaries of the workshop, whose pages are in English"
-    words, rows = known('workshop'), []
+    chinese, rows = known('workshop'), []
     for path in workshop():
-        title, summary = (words.get(o.text, o.text).lstrip('#> ') for o in about(path))
+        title, summary = (chinese.get(o.text, o.text).lstrip('#> ') for o in about(path))
         link = f'<a id="{path.stem}" href="{page_of(path, "")}" hreflang="en">{title}</a>'
-        rows.append(f'| {link} | {link_notebooks(summary, path).replace("](../", "](")} |')
+        about_it = link_notebooks(summary, path).replace('](../', '](')
+        rows.append(f'| {link} | {about_it} |')
     head = f'| {tr("notebook")} | {tr("what it is about")} |\n| --- | --- |'
-    about_it = tr('The machinery that the lessons stand on, with its tests. Nobody needs it to follow '
-                  'the course. These pages are in English.')
-    return '\n\n'.join([f'# {tr("How petcam is built")}', about_it, '\n'.join([head, *rows])]) + '\n'
+    title = '# ' + tr('The workshop')
+    words = tr('The machinery that the lessons stand on, with its tests. Nobody needs it to '
+               'follow the course. These pages are in English.')
+    return '\n\n'.join([title, words, '\n'.join([head, *rows])]) + '\n'
 
 def assemble(to):
     "All that Sphinx reads, in the folder `to`"
@@ -90,6 +93,13 @@ def assemble(to):
         write('index.md', index.replace('workshop/*', 'workshop'))
         write('workshop.md', workshop_page())
 
+def mend_theme(to):
+    "Translate what the theme leaves in English"
+    words = re.compile(f'(?<=[">])({"|".join(map(re.escape, THEME))})(?=["<])')
+    for path in to.rglob('*.html'):
+        html = path.read_text(encoding='utf-8')
+        path.write_text(words.sub(lambda o: tr(o[0]), html), encoding='utf-8')
+
 def build():
     "The whole site in one language; a warning is an error"
     from sphinx.cmd.build import main
@@ -97,8 +107,10 @@ def build():
     docs, to = BUILD/f'docs{name}', SITE/'zh' if is_chinese() else SITE
     assemble(docs)
     shutil.rmtree(to, ignore_errors=True)
-    how = ['-W', '--keep-going', '-q', '-b', 'html', '-c', ROOT/'docs', '-d', BUILD/f'doctrees{name}']
-    if failed := main(list(map(str, [*how, docs, to]))): return failed
+    how = ['-W', '--keep-going', '-q', '-b', 'html', '-c', ROOT/'docs']
+    how += ['-d', BUILD/f'doctrees{name}', docs, to]
+    if failed := main(list(map(str, how))): return failed
+    if is_chinese(): mend_theme(to)
     (to/'notebooks').mkdir()
     for notebook in in_site(): shutil.copy(notebook, to/'notebooks')
     for unused in [*to.glob('_static/**/*.map'), *to.glob('_static/*.html')]: unused.unlink()

@@ -8,7 +8,7 @@ import pickle
 from docutils import nodes
 from sphinx.search.zh import SearchChinese
 from sphinx.transforms import SphinxTransform
-from docs_words import is_chinese, tr
+from docs_words import is_chinese
 from project import ROOT, workshop
 
 ENGLISH = ROOT/'build'/'doctrees'
@@ -48,13 +48,14 @@ def write_dictionary(to):
     with open(ROOT/'locale'/'terms.csv', encoding='utf-8', newline='') as f:
         words = [word for row in csv.DictReader(f) for word in row['Chinese'].split('|')]
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text('\n'.join(o for o in words if ' ' not in o and len(o) > 1) + '\n', encoding='utf-8')
+    lines = [f'{o}\n' for o in words if ' ' not in o and len(o) > 1]
+    to.write_text(''.join(lines), encoding='utf-8')
     return str(to)
 
 def twin(name):
     "The page of the other language, seen from the site's root of this one"
-    if is_chinese():
-        return f'../{f"workshop/{workshop()[0].stem}" if name == "workshop" else name}.html'
+    if name == 'workshop': name = f'workshop/{workshop()[0].stem}'
+    if is_chinese(): return f'../{name}.html'
     part, _, notebook = name.rpartition('/')
     if part == 'workshop': return f'zh/workshop.html#{notebook}'
     return 'zh/api.html#reference' if part == 'api' else f'zh/{name}.html'
@@ -62,7 +63,8 @@ def twin(name):
 def switch(app, name, template, context, doctree):
     lang, word = ('en', 'English') if is_chinese() else ('zh-CN', '中文')
     title = 'This page in English' if is_chinese() else '本页的中文版'
-    context['twin'] = dict(page='../'*name.count('/') + twin(name), lang=lang, name=word, title=title)
+    page = '../'*name.count('/') + twin(name)
+    context['twin'] = dict(page=page, lang=lang, name=word, title=title)
 
 def setup(app):
     app.add_transform(SameNames)

@@ -17,7 +17,7 @@ from docs_exercises import checkers, exercise_cell, statements
 from docs_glossary import glossary, link_terms
 from docs_words import is_chinese, known, tr
 from project import (
-    FIRST_OF_WORKSHOP, ROOT, chinese, is_placeholder, makes, notebooks, number, settings,
+    FIRST_OF_WORKSHOP, chinese, is_placeholder, makes, notebooks, number, settings,
     wheel_name)
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]

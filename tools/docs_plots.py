@@ -44,8 +44,8 @@ def wide(text):
     "How many letters' width a text takes; a Chinese character takes nearly two"
     return sum(1.8 if unicodedata.east_asian_width(o) in 'WF' else 1 for o in text)
 
-def draw(title, rows, words=None): # `rows` is {name: (mean, low, high)}
-    "A column of a table: a dot and its interval for each row; `words` are what to show for names"
+def draw(title, rows, words=None): # {name: (mean, low, high)}, {name: what is shown}
+    "A column of a table: a dot and its interval for each row"
     shown = lambda name: (words or {}).get(name, name)
     rows = dict(rows)
     chance = rows.pop(CHANCE, None)

@@ -11,6 +11,9 @@ from markupsafe import Markup
 from project import ROOT
 from zh_text import Words, translated
 
+# what the theme says in English whatever the language
+THEME = ('Search...', 'Main', 'Page', 'Color mode', 'System Settings', 'Toggle primary sidebar',
+         'Toggle secondary sidebar')
 CARD = ROOT/'docs'/'photo_card.html'
 
 def is_chinese():
@@ -52,7 +55,7 @@ def in_code(path):
 
 def site_words():
     "All that `site.po` translates, and where it stands"
-    found = {}
+    found = dict.fromkeys(THEME, 'theme')
     for path in sorted((ROOT/'tools').glob('docs*.py')):
         for text in in_code(path): found.setdefault(text, path.stem)
     card = CARD.read_text(encoding='utf-8')
