@@ -6,10 +6,10 @@ catalogues it makes `nbs/zh`, README.zh.md and `petcam/zh.json`. With --run it t
 English outputs have changed, or those that are named.
 """
 import argparse
-import difflib
 import hashlib
 import json
 import re
+from difflib import SequenceMatcher
 import polib
 import readme
 from docs_words import site_words
@@ -34,8 +34,10 @@ def catalogue(name):
 
 def nearest(text, entries):
     "The entry that `text` has become of, or None"
-    close = difflib.get_close_matches(text, [o.msgid for o in entries], n=1, cutoff=.6)
-    return next((o for o in entries if close and o.msgid == close[0]), None)
+    def likeness(entry):
+        return SequenceMatcher(None, text.split(), entry.msgid.split(), autojunk=False).ratio()
+    close = max(entries, key=likeness, default=None)
+    return close if close and likeness(close) > .5 else None
 
 def merged(old, words): # the catalogue as it was; what is to be translated now
     "The catalogue for the words of now"
