@@ -6,13 +6,15 @@ catalogues it makes `nbs/zh`, README.zh.md and `petcam/zh.json`. With --run it t
 English outputs have changed, or those that are named.
 """
 import argparse
-import difflib
 import hashlib
 import json
 import re
+from difflib import SequenceMatcher
 import polib
 import readme
+from docs_words import site_words
 from project import FIRST_OF_WORKSHOP, ROOT, lessons
+from zh_pages import about_pages
 from zh_program import about_exercises, about_program
 from zh_text import about_workshop, sources, translated, words_of
 
@@ -33,8 +35,10 @@ def catalogue(name):
 
 def nearest(text, entries):
     "The entry that `text` has become of, or None"
-    close = difflib.get_close_matches(text, [o.msgid for o in entries], n=1, cutoff=.6)
-    return next((o for o in entries if close and o.msgid == close[0]), None)
+    def likeness(entry):
+        return SequenceMatcher(None, text.split(), entry.msgid.split(), autojunk=False).ratio()
+    close = max(entries, key=likeness, default=None)
+    return close if close and likeness(close) > .5 else None
 
 def merged(old, words): # the catalogue as it was; what is to be translated now
     "The catalogue for the words of now"
@@ -60,7 +64,7 @@ def all_words(): # -> {name of a catalogue: what it has to hold}
     prose = {name: words_of(path) for name, path in sources().items()}
     said, errors = about_program()
     return prose | {'workshop': about_workshop(), 'program': said, 'errors': errors,
-                    'exercises': about_exercises()}
+                    'exercises': about_exercises(), 'pages': about_pages(), 'site': site_words()}
 
 SPOKEN = 'program', 'errors', 'exercises', 'pages'
 SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs

@@ -63,7 +63,7 @@ check_85 = choice('10b_sanity', 'b', options={
     'b': 'A map that never looks scores higher here.',
     'c': 'The method is wrong about the network.'},
     hints={'a': 'chance is not the only baseline. What does the centre prior score here?',
-           'c': 'it may point at an ear beside the middle, and be right about the network.'},
+           'c': 'it may point at the background, as the network does, and be right about it.'},
     why='The centre prior hits 90 %. If the method is behind by more than luck, says the paired '
         'interval of the difference.')
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from markupsafe import Markup
 from ..files.storage import atomic_write, cache_dir
+from ..language import tr
 from ..toy.scenes import draw_pair
 from .explorer import (
-    contents, explorer_fragment, first_view, for_script, known_methods, small_layers)
+    contents, explorer_fragment, first_view, known_methods, small_layers)
 from .network import live_network
-from .page import data_uri, image_bytes, page, render
+from .page import data_uri, for_script, image_bytes, page, render
 from .recipe import recipe_of
 from ..widgets.store import MapStore
 
@@ -161,7 +162,7 @@ def export_page(
         images, titles = _some_images(learn)
         kw = dict(titles=titles) | kw
     files, why = _engine() if live else (None, '')
-    if why: warnings.warn(f'the page holds stored maps only: {why}', stacklevel=2)
+    if why: warnings.warn(tr(f'the page holds stored maps only: {why}'), stacklevel=2)
     if files: view = _live_view(learn, images, files, note, methods, alpha, how, kw)
     else: view = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
     body = render('export.html', title=title, view=view, live=bool(files), why=why, note=note,
