@@ -1,5 +1,5 @@
 """The program in Chinese: all that it says is found in the code, each sentence gets its own translation, and figures have letters or stay English."""
-import json, os, re, subprocess, sys, warnings
+import json, re, subprocess, sys, warnings
 from pathlib import Path
 import numpy as np
 import pytest
@@ -43,7 +43,6 @@ def test_of_a_lesson_only_the_figures_count():
 def test_each_sentence_is_its_own_and_no_other_takes_it(sample):
     marked = {key: f'译{i}：' + ''.join(f'{{{n}}}' for n in VALUE.findall(key)) for i, key in enumerate(KEYS)}
     known = Catalogue(marked)
-
     filled = {key: [VALUE.sub(lambda o: sample.format(o[1]), text) for text in (key, marked[key])] for key in KEYS}
     assert not [(key, known.tr(said)) for key, (said, want) in filled.items() if known.tr(said) != want]
 

@@ -36,9 +36,6 @@ ELSEWHERE = [ # what no literal of ours holds: words that are single or made els
     'mode', 'gradient', 'trained', 'believed', 'noise', 'shift', 'weights', 'inside', 'object',
     # panels and sliders
     'image', 'map', 'overlay', 'Class', 'Layer', 'Versus', 'kernel', 'padding',
-    # diagrams
-    'Begin', 'Train', 'Data', 'Sliders', 'Augmentation', 'Kernels', 'Hooks', 'Heatmaps', 'Explore',
-    'head', 'heatmap', 'average', 'maximum', 'output', 'momentum', 'linear',
     # pages and figures of the study
     'random map', 'centred Gaussian', 'random weights', 'random pixels', 'centre prior',
     'single deletion', 'in domain', 'single', 'shifted', 'grids', 'pairs', 'pointing', 'energy',
