@@ -35,7 +35,8 @@ def test_errors_are_found_apart():
     assert (said, errors) == (['two words'], ['n is {0}; expected more'])
 
 def test_of_a_lesson_only_the_figures_count():
-    assert zh_program.said_in("print('not this one')\nplt.title('a title')\nax.set_title('this one')", only_figures=True)[0] == ['this one']
+    assert zh_program.drawn_in("print('not this one')\nplt.title('a title')\nax.set_title('this')") == ['a title', 'this']
+    assert not zh_program.drawn_in("said = 'words and words'")
 
 # --- translations
 
