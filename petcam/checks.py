@@ -28,11 +28,11 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
-from .language import padded, tr
+from .language import padded, tr, tr_html
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
-from .web.page import data_uri, image_bytes, page, render, spoken
+from .web.page import data_uri, image_bytes, page, render
 
 # %% ../nbs/53d_check.ipynb #c010
 QUESTIONS = { # name -> the question, and what its answer does not show
@@ -595,7 +595,7 @@ class CheckReport:
                       rubric=self.rubric if rubric else [])
 
     def _repr_html_(self):
-        return spoken(self._html())
+        return tr_html(self._html())
 
     def save(self, path, rubric=False)->Path:
         "Write the page, with the rubric or without, whole or not at all"
