@@ -3,7 +3,6 @@
 The one module that is written by hand: a notebook cannot define a module's `__getattr__` (PEP 562) without getting it itself."""
 from importlib import import_module
 from pkgutil import iter_modules
-from .language import follow_in_figures
 
 __version__ = "0.0.1"
 
@@ -24,8 +23,6 @@ _HOMES = {
     'check': 'checks', 'pointing_game': 'localise', 'energy_inside': 'localise'}
 
 __all__ = [*_HOMES]
-
-follow_in_figures() # loads nothing
 
 def _modules():
     return [o.name for o in iter_modules(__path__) if not o.name.startswith('_')]

@@ -28,10 +28,11 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
+from .language import english, padded, tr, tr_html
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
-from .web.page import data_uri, image_bytes, page, render, spoken
+from .web.page import data_uri, image_bytes, page, render
 
 # %% ../nbs/53d_check.ipynb #c010
 QUESTIONS = { # name -> the question, and what its answer does not show
@@ -516,7 +517,7 @@ class Criterion(NamedTuple):
 
     def __str__(self):
         mark = {True: 'x', False: ' ', None: '?'}[self.met]
-        return f'[{mark}] {self.words}' + f' ({self.why})'*bool(self.why)
+        return f'[{mark}] {tr(self.words)}' + f' ({tr(self.why)})'*bool(self.why)
 
 _ENOUGH, *_JUDGED = (words for words, names in RUBRIC.items() if not names)
 
@@ -572,7 +573,8 @@ class CheckReport:
         if self.passed: said += f': {", ".join(self.passed)}'
         if self.failed: said += f'; failed: {", ".join(self.failed)}'
         if unasked := self._names(None): said += f'; unanswered: {", ".join(unasked)}'
-        return f'{said}. This does not make a map right: a check rules out one way to be wrong.'
+        return tr(f'{said}. This does not make a map right: '
+                  'a check rules out one way to be wrong.')
 
     @property
     def rubric(self)->list[Criterion]:
@@ -580,10 +582,13 @@ class CheckReport:
         return [_filled_in(words, self) for words in RUBRIC]
 
     def __repr__(self):
-        lines = [f'{_SIGNS[c.passed]:10}  {name:8}  {clean_name(c.answer)}'
-                 + (f' It does not show {c.caveat}.' if c.passed else '')
+        lines = [padded(tr(_SIGNS[c.passed]), 12) + padded(tr(name), 10) + tr(clean_name(c.answer)
+                    + (f' It does not show {c.caveat}.' if c.passed else ''))
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
+
+    def _repr_html_(self):
+        return tr_html(self._html())
 
     def _html(self, rubric=False):
         shown = zip(self.images[:_SHOWN], [] if self.maps is None else self.maps.cpu().float())
@@ -592,12 +597,10 @@ class CheckReport:
                       rows=[_row(c) for c in self.checks.values()],
                       rubric=self.rubric if rubric else [])
 
-    def _repr_html_(self):
-        return spoken(self._html())
-
     def save(self, path, rubric=False)->Path:
         "Write the page, with the rubric or without, whole or not at all"
-        body = f'<h1>Checks of heatmaps</h1>{self._html(rubric)}'
+        with english():
+            body = f'<h1>Checks of heatmaps</h1>{self._html(rubric)}'
         html = page('petcam check', body)
         return atomic_write(path, lambda aside: Path(aside).write_text(html, encoding='utf-8'))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from .engine.names import clean_name, file_name
 from .files.storage import (atomic_write, check_output, folder_made, image_mark, is_first,
                                   temporary_beside)
+from .language import fill, say, tr
 
 # %% ../nbs/55_cli.ipynb #c005
 class Usage(Exception):
@@ -136,7 +137,7 @@ def _report(out, data):
     _say(f"wrote {rewrite_report(_check_writable(out), data)}")
 
 def _say(text): # names from outside cannot steer the terminal
-    print(clean_name(text))
+    say(clean_name(text))
 
 def _print_facts(facts):
     for name, value in facts:
@@ -188,8 +189,8 @@ def _save(seen, path): # with petcam's mark
 
 def _say_if_toy(opened):
     if opened.about and opened.about.get('kind') == 'toy':
-        print("this network has learnt from toy pets, drawings; "
-              "what it says of photographs means little")
+        say("this network has learnt from toy pets, drawings; "
+            "what it says of photographs means little")
 
 def _cam(images, target, layer, method, model, weights, classes, mean, std, size, activation, out,
          force):
@@ -277,8 +278,8 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
 
 def _print_rubric(criteria):
     met = [o.met for o in criteria]
-    print(f"\nrubric of the last project: {met.count(True)} of {len(met) - met.count(None)} "
-          f"criteria met; {met.count(None)} more are for you to judge")
+    say(f"\nrubric of the last project: {met.count(True)} of {len(met) - met.count(None)} "
+        f"criteria met; {met.count(None)} more are for you to judge")
     for criterion in criteria:
         _say(str(criterion))
 
@@ -400,8 +401,8 @@ def _localise_trained(model, data, n, split, layers, size, curves, out, seed, fo
     net, facts = net.to(d.device), _localise_facts(model, about, d, files, split, seed, curves)
     _print_facts(facts)
     if about.get('kind', d.kind) != d.kind:
-        print(f"the network has learnt from {about['kind']} pets, and these are {d.kind} ones; "
-              "the numbers mean little")
+        say(f"the network has learnt from {about['kind']} pets, and these are {d.kind} ones; "
+            "the numbers mean little")
     pairs = len(files) if d.kind == 'toy' else 0
     result = study(net, d, files, targets, layers, pool, pairs=pairs, curves=curves, seed=seed)
     _print_tables(result.rows, d.kind)
@@ -419,8 +420,8 @@ def _data(path, download):
     if download: path = download_pets(path)
     pets = find_pets(path)
     files, labels = labelled(pets.files)
-    print(f"{len(set(labels))} classes; trimaps: {pets.trimaps or 'none'}; "
-          f"head boxes: {pets.boxes or 'none'}")
+    say(f"{len(set(labels))} classes; trimaps: {pets.trimaps or 'none'}; "
+        f"head boxes: {pets.boxes or 'none'}")
 
 def _lessons_dir(): # inside the installed package, or the project's `nbs`
     import petcam
@@ -604,14 +605,35 @@ _COMMANDS = { # name -> function, its options, what it does, an example
 class _Parser(argparse.ArgumentParser):
     "Says in one line what it cannot understand"
     def error(self, message):
-        super().error(f'{clean_name(message):.300}')
+        super().error(tr(f'{clean_name(message):.300}'))
+
+class _Help(argparse.HelpFormatter):
+    "Help in the reader's language"
+    def add_usage(self, usage, actions, groups, prefix=None):
+        super().add_usage(usage, actions, groups, tr('usage: ') if prefix is None else prefix)
+
+    def start_section(self, heading):
+        super().start_section(heading and tr(heading))
+
+    def add_text(self, text):
+        super().add_text(text and tr(text))
+
+    def _get_help_string(self, action):
+        return tr(super()._get_help_string(action))
+
+    def _split_lines(self, text, width): # between Chinese characters too
+        return fill(' '.join(text.split()), width).splitlines()
+
+    def _fill_text(self, text, width, indent):
+        return fill(' '.join(text.split()), width, indent)
 
 def _parser():
-    parser = _Parser('petcam', description='Fine-tune a network on 37 breeds of '
-                                     'cats and dogs, and see where it looks.')
+    parser = _Parser('petcam', formatter_class=_Help,
+                     description='Fine-tune a network on 37 breeds of '
+                                 'cats and dogs, and see where it looks.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='|'.join(_COMMANDS))
     for name, (_, options, text, example) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text,
+        command = commands.add_parser(name, help=text, description=text, formatter_class=_Help,
                                       epilog=f'example: {example}')
         options(command.add_argument)
     return parser
@@ -653,7 +675,8 @@ def _sentence(e, options): # what is printed; None: it is a mistake of ours
     if found:
         what, may_help = found
         ours = [o for o in may_help if re.search(r'--(\w+)', o)[1] in options]
-        return f"{what} ({text:.300})" + (f"; try {' or '.join(ours)}" if ours else '')
+        return f"{tr(what)} ({text:.300})" + (
+            f"; try {tr(' or ').join(map(tr, ours))}" if ours else '')
     if isinstance(e, (Usage, ValueError, OSError, ImportError)): return text
 
 # %% ../nbs/55_cli.ipynb #c022
@@ -661,7 +684,7 @@ def _quiet_unless_first():
     return nullcontext() if is_first() else redirect_stdout(io.StringIO())
 
 def _warn(message, *_):
-    print(f"note: {clean_name(message)}", file=sys.stderr)
+    say(f"note: {clean_name(message)}", file=sys.stderr)
 
 @contextmanager
 def _terminal():
@@ -679,7 +702,7 @@ def _flush(): # what cannot be printed now, Python would try to print once more 
         if sys.stdout: sys.stdout.flush()
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(e, BrokenPipeError): print(f"petcam: cannot print: {e}", file=sys.stderr)
+        if not isinstance(e, BrokenPipeError): say(f"petcam: cannot print: {e}", file=sys.stderr)
         sys.exit(1)
 
 def main(
@@ -699,13 +722,13 @@ def _carry_out(words, options):
             function(**options)
     except KeyboardInterrupt as e:
         resume = '; `petcam run --resume` goes on' if 'resume' in options else ''
-        print(f"\n{e or 'stopped'}{resume}", file=sys.stderr)
+        say(f"\n{e or 'stopped'}{resume}", file=sys.stderr)
         return 130
     except BrokenPipeError: # nobody reads on
         return 1
     except Exception as e:
         said = _sentence(e, options)
         if not said or os.environ.get('PETCAM_TRACEBACK'): raise
-        print(f"petcam: {said}", file=sys.stderr)
+        say(f"petcam: {said}", file=sys.stderr)
         return 1
     return 0

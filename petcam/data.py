@@ -21,6 +21,7 @@ from .files.images import as_tensor, denormalize, normalize
 from .files.pets import (
     LABEL, Pets, announce, label_pattern, labelled, open_pets, pets_on_disk)
 from .files.storage import cache_dir
+from .language import say, tr
 from .toy.scenes import make_toypets
 from .training.loading import Loader, check_whole, default_workers
 
@@ -103,8 +104,8 @@ class Data:
 
     def __repr__(self):
         split = f"{len(self.train_ds)} to train, {len(self.valid_ds)} to validate"
-        return (f"Data: {split}, {self.c} classes, {self.size} pixels, "
-                f"batches of {self.bs} ({self.kind})")
+        return tr(f"Data: {split}, {self.c} classes, {self.size} pixels, "
+                  f"batches of {self.bs} ({self.kind})")
 
     @property
     def c(self)->int:
@@ -177,8 +178,8 @@ def get_data(
                          f"{classes}; expected at least two")
     known = [i for i in valid if labels[i] in classes]
     if len(known) < len(valid):
-        print(f"{len(valid)-len(known)} validation images left out: "
-              "no training image has their label")
+        say(f"{len(valid)-len(known)} validation images left out: "
+            "no training image has their label")
 
     def subset(indices, tfms):
         y = [classes.index(labels[i]) for i in indices]

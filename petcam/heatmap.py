@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from .engine.adapter import given_tensor
 from .engine.lookup import index_of
+from .language import follow_in_figures, tr
+follow_in_figures()
 
 # %% ../nbs/07_heatmap.ipynb #c015
 def mean_activation(
@@ -203,15 +205,15 @@ def describe(
         mask = as_mask(mask)
         if mask.dim() != 2:
             raise ValueError(f'one mask is (H,W), got {tuple(mask.shape)}')
-    if m.max() <= 0: return 'No positive evidence anywhere in the image.'
+    if m.max() <= 0: return tr('No positive evidence anywhere in the image.')
     m = m/m.max() # sums of huge values would overflow, and those of tiny ones vanish
     pos = m.clamp(min=0)
     said = 'The same everywhere.' if m.min() == m.max() else _maximum(m)
     said += (' Of what is above zero, by thirds: '
              'left {:.0%}, centre {:.0%}, right {:.0%}; '.format(*_thirds(pos, 1)) +
              'top {:.0%}, middle {:.0%}, bottom {:.0%}.'.format(*_thirds(pos, 0)))
-    if mask is None: return said
+    if mask is None: return tr(said)
     up = upsample(pos, mask.shape)
     inside, covers = float(up[mask].sum()/up.sum()), float(mask.float().mean())
-    return (f'{said} {inside:.0%} of it lies inside the mask, '
-            f'which covers {covers:.0%} of the image.')
+    return tr(f'{said} {inside:.0%} of it lies inside the mask, '
+              f'which covers {covers:.0%} of the image.')

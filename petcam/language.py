@@ -6,18 +6,34 @@
 __all__ = []
 
 # %% ../nbs/20a_language.ipynb #c002
-import html, json, os, re, sys, textwrap, unicodedata, warnings
-from contextlib import suppress
+import html, json, os, re, textwrap, unicodedata, warnings
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
 
 # %% ../nbs/20a_language.ipynb #c005
-def language()->str: # 'en' or 'zh'
+def wanted()->str: # 'en' or 'zh'
     "The reader's language: `PETCAM_LANG`, or else that of the locale"
     names = 'PETCAM_LANG', 'LC_ALL', 'LC_MESSAGES', 'LANG'
-    wanted = next((os.environ[o] for o in names if os.environ.get(o)), '')
-    return 'zh' if wanted.lower().startswith('zh') else 'en'
+    name = next((os.environ[o] for o in names if os.environ.get(o)), '')
+    return 'zh' if name.lower().startswith('zh') else 'en'
+
+_in_english = ContextVar('in_english', default=False)
+
+@contextmanager
+def english():
+    "Here petcam speaks English: a page is made, which brings the other language along"
+    before = _in_english.set(True)
+    try:
+        yield
+    finally:
+        _in_english.reset(before)
+
+def language()->str: # 'en' or 'zh'
+    "The language in which petcam speaks now"
+    return 'en' if _in_english.get() else wanted()
 
 # %% ../nbs/20a_language.ipynb #c008
 _VALUE = re.compile(r'\{(\d+)\}')
@@ -79,7 +95,7 @@ class Catalogue:
                 said += [run, *(marks.get(o, o) for o in parts[i + n:i + n + 1])]
                 i += n + 1
             whole = ''.join(said)
-            return whole if _is_chinese(whole) else None
+            return whole if is_chinese(whole) else None
 
     def _run(self, parts): # the longest known run of parts at the front, and its length
         for n in range(min(len(parts), 11), 1, -2):
@@ -87,7 +103,8 @@ class Catalogue:
             if said is not None: return said, n
         return self.tr(parts[0]), 1
 
-def _is_chinese(text):
+def is_chinese(text)->bool:
+    "Is there a Chinese character in it?"
     return re.search('[\u3400-\u9fff]', text) is not None
 
 # %% ../nbs/20a_language.ipynb #c011
@@ -112,8 +129,12 @@ def say(text, **how): # `how`: as for `print`
 _PIECE = re.compile(r'\s*[（《“]*(?:[\u3400-\u9fff]|[^\s\u3000-\u9fff\uff00-\uffef]+|.)'
                     '[，。；：？！）》”、…]*')
 
-def _wide(text): # in a terminal's columns
+def columns_of(text): # in a terminal
     return sum(1 + (unicodedata.east_asian_width(o) in 'WF') for o in text)
+
+def padded(text:str, width:int)->str:
+    "Text with spaces behind it, up to `width` columns"
+    return text + ' '*(width - columns_of(text))
 
 def fill(
     text:str,
@@ -121,10 +142,10 @@ def fill(
     indent:str='', # of all lines but the first
 )->str:
     "Text in lines, as `textwrap.fill` makes them, of either language"
-    if not _is_chinese(text): return textwrap.fill(text, width, subsequent_indent=indent)
+    if not is_chinese(text): return textwrap.fill(text, width, subsequent_indent=indent)
     lines = ['']
     for piece in _PIECE.findall(text):
-        if _wide(lines[-1] + piece) > width: lines.append(indent + piece.lstrip())
+        if columns_of(lines[-1] + piece) > width: lines.append(indent + piece.lstrip())
         else: lines[-1] += piece
     return '\n'.join(lines)
 
@@ -177,18 +198,11 @@ def in_figures()->bool:
     wanted = os.environ.get('PETCAM_LANG', '').lower().startswith('zh')
     return wanted and chinese_font() is not None
 
-# %% ../nbs/20a_language.ipynb #c021
-def _put_in(text_class): # of Matplotlib
-    original = text_class.set_text
-    if hasattr(original, '__wrapped__'): return
-    @wraps(original)
-    def set_text(self, s):
-        if in_figures():
-            _add_font(self)
-            if s is not None: s = chinese().tr(str(s))
-        return original(self, s)
-    text_class.set_text = set_text
+def figure_text(text:str)->str:
+    "Text in the language of figures"
+    return chinese().tr(text) if in_figures() else text
 
+# %% ../nbs/20a_language.ipynb #c021
 def _add_font(text): # at the end of the list, for all text and for this one
     from matplotlib import rcParams
     name = chinese_font()
@@ -196,22 +210,15 @@ def _add_font(text): # at the end of the list, for all text and for this one
     with suppress(AttributeError): # it is just being made
         if name not in text.get_fontfamily(): text.set_fontfamily([*text.get_fontfamily(), name])
 
-class _Door:
-    "What imports `matplotlib.text`, once, and puts the door in"
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name != 'matplotlib.text': return None
-        sys.meta_path.remove(cls)
-        spec = find_spec(name)
-        load = spec.loader.exec_module
-        def exec_module(module):
-            load(module)
-            _put_in(module.Text)
-        spec.loader.exec_module = exec_module
-        return spec
-
 def follow_in_figures():
     "Let the words in figures follow PETCAM_LANG"
-    if 'matplotlib.text' in sys.modules: _put_in(sys.modules['matplotlib.text'].Text)
-    elif not any(o.__name__ == '_Door' for o in sys.meta_path if isinstance(o, type)):
-        sys.meta_path.insert(0, _Door)
+    from matplotlib.text import Text
+    original = Text.set_text
+    if hasattr(original, '__wrapped__'): return # it is there already
+    @wraps(original)
+    def set_text(self, s):
+        if in_figures():
+            _add_font(self)
+            s = s and figure_text(str(s))
+        return original(self, s)
+    Text.set_text = set_text

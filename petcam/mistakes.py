@@ -9,6 +9,8 @@ __all__ = ['confusion', 'most_confused', 'confusion_figure', 'top_losses']
 import numpy as np
 from matplotlib.figure import Figure
 from torch import as_tensor, bincount, Tensor
+from .language import follow_in_figures
+follow_in_figures()
 
 # %% ../nbs/12_mistakes.ipynb #c024
 def _class_indices(values, c): # checked

@@ -25,6 +25,7 @@ from .engine.zoo import load_trained
 from .files.images import as_tensor, normalize
 from .files.storage import atomic_write, check_output, image_mark
 from .heatmap import as_mask, upsample
+from .language import say, tr
 from .localise import centre_prior, randomize_weights
 from .methods import CLASS_AGNOSTIC, METHODS, maps_of
 from .study import markdown
@@ -171,7 +172,7 @@ def parts_study(
     layers = layers or last_layers(model, first, Adapter(**adapt))
     randomized = randomize_weights(model, first, seed, **adapt)
     effects, evidence = [], {layer: [] for layer in layers}
-    bar = tqdm(drawn, 'drawing', leave=False, disable=not sys.stderr.isatty())
+    bar = tqdm(drawn, tr('drawing'), leave=False, disable=not sys.stderr.isatty())
     for batch in _batches(bar, bs):
         done, x = len(effects), torch.cat([pet.x[:1] for pet in batch]).to(device)
         targets = [class_names.index(o) for o in pets.breeds[done:done + len(batch)]]
@@ -254,7 +255,7 @@ def _print_table(title, rows): # measure -> method -> Interval: a column each
     names = list(dict.fromkeys(name for column in rows.values() for name in column))
     body = [[name, *(f'{o[name]:.2f}' if name in o else '' for o in rows.values())]
             for name in names]
-    print(f"\n{title}\n\n{markdown(['', *rows], body)}")
+    say(f"\n{title}\n\n{markdown(['', *rows], body)}")
 
 def _print_rows(rows): # as tables: the effects, and one for each layer
     rows = [row for row in rows if 'head ranked' not in row[2]]
@@ -292,8 +293,8 @@ def report_parts(
     result = parts_study(net, about['classes'], n, layers, about['size'], seed, workers=workers)
     rows = list(_rows(result))
     _print_rows(rows)
-    print(f'\n{n} toy pets, seed {seed}; 95 % intervals over pets.\n{_PROVES}')
+    say(f'\n{n} toy pets, seed {seed}; 95 % intervals over pets.\n{_PROVES}')
     figure = plot_parts(result)
     atomic_write(image, lambda aside: figure.savefig(
         aside, format='png', dpi=100, pil_kwargs=dict(exif=image_mark())))
-    print(f'wrote {_write_rows(table, rows)} and {image}')
+    say(f'wrote {_write_rows(table, rows)} and {image}')

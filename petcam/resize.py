@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from .data import find_pets, get_data
 from .files.images import normalize
+from .language import say
 from .onecycle import Learner, cnn_learner
 from .training.checkpoints import (keep_checkpoint, newest_checkpoint, restore,
                                          set_checkpoints_aside, trained_folder)
@@ -132,7 +133,7 @@ def lesson_learner(
         try:
             return learn.load(last.name)
         except ValueError as e: # damaged in the cache
-            print(f'{e}; training it again')
+            say(f'{e}; training it again')
             learn.path(last.name).unlink()
             return lesson_learner(upto, path, bs, seed)
     with same_state():

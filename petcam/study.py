@@ -28,6 +28,7 @@ from .engine.plots import plot_intervals
 from .engine.statistics import Interval
 from .engine.targets import check_logits, probabilities, target_classes
 from .heatmap import describe, upsample
+from .language import columns_of, english, padded, say, tr
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, explain_batch
 from .toy.breeds import BREEDS
@@ -277,7 +278,7 @@ class Study(NamedTuple):
     energy: Tensor # (n,)
 
 def _progress(parts, what): # a bar on a terminal, nothing elsewhere
-    return tqdm(parts, what, leave=False, disable=not sys.stderr.isatty())
+    return tqdm(parts, tr(what), leave=False, disable=not sys.stderr.isatty())
 
 def _batches(items, n):
     return [list(items[i:i+n]) for i in range(0, len(items), n)]
@@ -291,8 +292,8 @@ def _confident_quads(model, data, pool, n, seed, bs): # at most n quads, one aft
         confident += [o for o, is_sure in zip(batch, sure) if is_sure]
     quads = class_quads([k for _, k in confident], seed)[:n]
     if not len(quads):
-        print(f'no grids: {len(confident)} images that the network is sure of '
-              'are of too few classes')
+        say(f'no grids: {len(confident)} images that the network is sure of '
+            'are of too few classes')
     return [confident[i] for i in quads.flatten().tolist()]
 
 class _Benchmark(NamedTuple):
@@ -439,9 +440,11 @@ def markdown(
     rows:list, # of lists of strings
 )->str:
     "A table in markdown, its columns in line"
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    head, *rows = [[tr(o) for o in row] for row in [head, *rows]]
+    widths = [max(columns_of(row[i]) for row in [head, *rows]) for i in range(len(head))]
     def line(first, *others):
-        cells = [f'{first:<{widths[0]}}', *(f'{o:>{w}}' for o, w in zip(others, widths[1:]))]
+        cells = [padded(first, widths[0]),
+                 *(' '*(w - columns_of(o)) + o for o, w in zip(others, widths[1:]))]
         return '| ' + ' | '.join(cells) + ' |'
     rule = ['-'*widths[0], *('-'*(w - 1) + ':' for w in widths[1:])]
     return '\n'.join(line(*row) for row in [head, rule, *rows])
@@ -507,6 +510,7 @@ _FIGURE_ALT = ('Dots with 95 % intervals: above the scores of each method, its r
                'hollow, the baselines grey; below by how much the method beats the best baseline. '
                'The same numbers are in localise.csv.')
 
+@english()
 def study_html(
     model:nn.Module,
     data,
@@ -534,6 +538,7 @@ import warnings
 from .engine.preparation import class_names_of, model_of, preparation_for
 from .engine.targets import as_list
 from .files.images import list_images, load_mask
+from . import language
 
 # %% ../nbs/53b_own_masks.ipynb #c005
 def _inside(values, is_lossy): # (h,w) -> true on the object
@@ -642,6 +647,6 @@ def score_folder(
             _add(values, ('single', layer), scores)
     if not values: raise ValueError(f'no image could be scored; {left_out[0]}')
     if n > len(files): left_out.append(f'{n - len(files)} without a mask')
-    if left_out: warnings.warn(f'left out: {"; ".join(left_out[:5])}')
+    if left_out: warnings.warn(language.tr(f'left out: {"; ".join(left_out[:5])}'))
     energy = torch.tensor(values['single', layers[0], 'Grad-CAM', 'energy'])[:, 0]
     return Study(_rows(values), energy)

@@ -63,8 +63,7 @@ def all_words(): # -> {name of a catalogue: what it has to hold}
     prose = {name: words_of(path) for name, path in sources().items()}
     said, errors = about_program()
     return prose | {'workshop': about_workshop(), 'program': said, 'errors': errors,
-                    'exercises': about_exercises()}
-from zh_pages import about_pages
+                    'exercises': about_exercises(), 'pages': about_pages()}
 
 SPOKEN = 'program', 'errors', 'exercises', 'pages'
 SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs

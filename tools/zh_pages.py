@@ -34,7 +34,8 @@ def in_template(source):
 STRING = r"'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`"
 HOLE = re.compile(r'\$\{(?:[^{}]|\{[^{}]*\})*\}')
 PYTHONS_OWN = "words: petcam's own" # in the title of a part of a script: the program says it, too
-NOT_SAID = re.compile(r'\.px-|pc-exercise|\bdata-|^(use strict|linear-gradient.*|script, .*|\(pointer.*)$')
+NOT_SAID = re.compile(
+    r'\.px-|pc-exercise|\bdata-|^(use strict|linear-gradient.*|script, .*|\(pointer.*)$')
 
 TOGETHER = [ # what scripts and program put together of a verdict, a layer and what the map shows
     '{0}: logit {1}, {2}, rank {3} of {4}. {5}',

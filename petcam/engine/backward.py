@@ -15,6 +15,7 @@ from .adapter import Adapter, check_batch, each_tensor, image_of, with_image
 from .forms import forms_of, map_tensor, with_tensor
 from .layers import find_layer, layers_of, name_of
 from .modes import eval_mode, forward_hooks
+from ..language import tr
 from ..training.interrupts import held, safe_contextmanager
 from .targets import check_logits, check_names, class_index, target_scores
 
@@ -133,7 +134,7 @@ def _notes(model, name, g, raw, y, x, adapter): # one for each image, '' where a
     if len(raw) == len(g): raw = raw[is_zero.to(raw.device)] # why there, not elsewhere
     note = _zero_note(model, name, raw, y, x, adapter)
     some = '' if is_zero.all() else f' (In {int(is_zero.sum())} of {len(g)} images.)'
-    warnings.warn(note + some, ZeroGradient, stacklevel=6)
+    warnings.warn(tr(note + some), ZeroGradient, stacklevel=6)
     return [note if zero else '' for zero in is_zero.tolist()]
 
 # %% ../../nbs/45_backward.ipynb #c027
@@ -241,7 +242,8 @@ def _parts(y, raw, layouts, targets, note): # yields for each layer (n,b,c,h,w),
         is_zero = [before and not g.any() for before, g in zip(is_zero, gs)]
         yield gs
     for i, raw_g in enumerate(raw_gs):
-        if is_zero[i] and raw_g.numel(): warnings.warn(note(i, raw_g), ZeroGradient, stacklevel=3)
+        if is_zero[i] and raw_g.numel():
+            warnings.warn(tr(note(i, raw_g)), ZeroGradient, stacklevel=3)
 
 @safe_contextmanager
 def class_gradients(

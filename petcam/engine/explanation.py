@@ -15,6 +15,7 @@ from torch import Tensor
 from ..files.storage import atomic_write
 from .targets import Verdict
 from ..heatmap import describe, overlay
+from ..language import tr
 from ..web.page import image_bytes, image_format, image_html
 
 # %% ../../nbs/47_explanation.ipynb #m002
@@ -88,7 +89,7 @@ class Explanation:
         else: about = str(self.verdict)
         if self.verdict and not self.verdict.believed: about += '; it does not believe this class'
         where = where_in_words(self.map, self.box, self.note)
-        return f'{self.method} at layer {self.layer!r} for {about}. {where}'
+        return tr(f'{self.method} at layer {self.layer!r} for {about}. {where}')
 
     def overlay(self,
         alpha:float=.8, # the opacity where the map is strongest

@@ -12,6 +12,7 @@ from torch import nn
 from .adapter import Adapter, check_batch, each_tensor, image_of
 from .forms import hear_layers, is_clear, map_tensor, probe, with_tensor
 from .lookup import index_of, nearest
+from ..language import tr
 
 # %% ../../nbs/43_layers.ipynb #c007
 def _check_hookable(module, called):
@@ -72,7 +73,7 @@ class MapShape(tuple):
         return self
 
     def __repr__(self):
-        return f'{super().__repr__()} ({self.note})' if self.note else super().__repr__()
+        return f'{super().__repr__()} ({tr(self.note)})' if self.note else super().__repr__()
 
 def _layers(model, x, adapter): # name -> MapShape
     check_batch(x, model)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn, Tensor
 from ..files.images import normalize
+from ..language import say
 from ..training.weights import imagenet_record, make_network, pretrained_weights
 
 # %% ../../nbs/47d_photo.ipynb #c005
@@ -31,8 +32,8 @@ def real_cat()->RealCat|None: # None where the extra is not installed; a line sa
         from skimage.data import chelsea
         weights = pretrained_weights(arch, 'imagenet')
     except (ImportError, FileNotFoundError):
-        print("The real cat is an extra: pip install 'petcam[photo]'. "
-              'The lesson goes on without it.')
+        say("The real cat is an extra: pip install 'petcam[photo]'. "
+            'The lesson goes on without it.')
         return None
     with torch.device('meta'): # no random numbers are drawn
         model = make_network(arch).eval()

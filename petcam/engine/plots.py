@@ -8,6 +8,8 @@ __all__ = ['plot_intervals']
 # %% ../../nbs/46d_plots.ipynb #c010
 from .lookup import index_of
 from .names import figure_name
+from ..language import follow_in_figures
+follow_in_figures()
 
 # %% ../../nbs/46d_plots.ipynb #c012
 def plot_intervals(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 from ..files.images import IMAGENET_MEAN, IMAGENET_STD, as_tensor, list_images, pil_image
+from ..language import tr
 
 # %% ../../nbs/47a_preparation.ipynb #c030
 def _numbers(values, name): # one or several -> a tuple
@@ -250,8 +251,8 @@ class Preparation:
         x = self.transform(image if self.takes_files else opened)
         measured = self._measure(*_size_of(opened))
         if measured is None or not _shows(x, _pillow(opened), measured):
-            warnings.warn('it cannot be told which part of an image this transform keeps (is it '
-                          "random, or does it warp?): maps are drawn on the model's own input",
+            warnings.warn(tr('it cannot be told which part of an image this transform keeps (is it '
+                             "random, or does it warp?): maps are drawn on the model's own input"),
                           stacklevel=3)
             colours = (measured.low, measured.high) if measured else ()
             return x.to(self.like), own_view(x[0], *colours), None
@@ -261,8 +262,9 @@ class Preparation:
     def _limited(self, opened):
         w, h = _size_of(opened)
         if not self.limit or min(w, h) <= self.limit: return opened
-        warnings.warn(f'an image of {w} x {h} pixels is shrunk to {self.limit} at its short side: '
-                      'say size= (what the model has learnt from), or transform=', stacklevel=3)
+        warnings.warn(tr(f'an image of {w} x {h} pixels is shrunk to {self.limit} at its short '
+                         'side: say size= (what the model has learnt from), or transform='),
+                      stacklevel=3)
         return TF.resize(opened, self.limit)
 
     def _measure(self, w, h):
@@ -313,8 +315,9 @@ def images_in(
     if isinstance(images, (str, Path)) and Path(images).is_dir():
         folder, (images, broken) = images, list_images(images)
         if broken:
-            warnings.warn(f'{len(broken)} of {len(images) + len(broken)} images in {folder} cannot '
-                          f'be read: {", ".join(o.name for o in broken[:5])}', stacklevel=3)
+            some = ', '.join(o.name for o in broken[:5])
+            warnings.warn(tr(f'{len(broken)} of {len(images) + len(broken)} images in {folder} '
+                             f'cannot be read: {some}'), stacklevel=3)
     elif getattr(images, 'ndim', 0) < 4 and not isinstance(images, (list, tuple)):
         return [images], False
     images = list(images)

@@ -12,6 +12,7 @@ import torch
 from torch import nn, Tensor
 from .adapter import given_tensor
 from .lookup import index_of
+from ..language import tr
 
 # %% ../../nbs/44_targets.ipynb #c018
 def check_logits(y)->Tensor: # (b,k)
@@ -122,8 +123,8 @@ class Verdict(NamedTuple):
         if self.activation == 'none': return f'{self.name}: {self.logit:.2f}'
         said = f'{self.name}: logit {self.logit:.2f}, {self.probability:.1%}'
         if self.of > 1: said += f', rank {self.rank} of {self.of}'
-        if self.activation == 'sigmoid' or self.rank == 1: return said
-        return f'{said}; the model predicts {self.top} ({self.top_probability:.1%})'
+        if self.activation == 'sigmoid' or self.rank == 1: return tr(said)
+        return tr(f'{said}; the model predicts {self.top} ({self.top_probability:.1%})')
 
 def verdict(
     logits:Tensor, # (k,) or (1,k)

@@ -6,16 +6,17 @@
 __all__ = []
 
 # %% ../../nbs/56_exercises.ipynb #c002
-import math, sys, textwrap
+import math, sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from petcam.engine.lookup import nearest
+from petcam.language import fill, tr
 
 # %% ../../nbs/56_exercises.ipynb #c005
 UNANSWERED = 'Not answered yet.'
 
 def _say(words, indent=''):
-    print(textwrap.fill(words, 88, subsequent_indent=indent))
+    print(fill(tr(words), 88, indent))
 
 @dataclass(eq=False)
 class Exercise:
@@ -42,7 +43,7 @@ class Exercise:
             return f'{type(e).__name__}: {e}'
 
     def _ask(self):
-        print(UNANSWERED)
+        _say(UNANSWERED)
         for letter, words in (self.options or {}).items():
             _say(f'{letter}: {words}', '   ')
 

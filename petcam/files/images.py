@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.Image import Transpose
 from torch import Tensor
 from ..engine.names import clean_name
+from ..language import tr
 
 # %% ../../nbs/20_images.ipynb #k001
 class BadImage(ValueError):
@@ -51,7 +52,7 @@ def _open(path):
     image = Image.open(path)
     # (MPO: a photograph with its thumbnails; PSD: an image with its layers)
     if image.format not in ('MPO', 'PSD') and getattr(image, 'is_animated', False):
-        warnings.warn(f'{clean_name(path)} holds several images; the first one is used')
+        warnings.warn(tr(f'{clean_name(path)} holds several images; the first one is used'))
     return image
 
 def _check(image, max_pixels): # before it is decoded

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from .images import BadImage, list_images, turn_for, why_broken
 from ..engine.names import clean_name
 from .storage import cache_dir, find_folder
+from ..language import say, tr
 
 # %% ../../nbs/23_pets.ipynb #c005
 LABEL = r'([^/]+)_\d+.jpg$' # the 2019 lesson's pattern: the group is the label
@@ -44,7 +45,7 @@ class Pets:
 
     def __str__(self):
         where = str(self.images).replace(str(Path.home()), '~', 1)
-        return f"{len(self.files)} {self.kind} pets in {clean_name(where)} ({self.why})"
+        return tr(f"{len(self.files)} {self.kind} pets in {clean_name(where)} ({self.why})")
 
 # %% ../../nbs/23_pets.ipynb #c005a
 def _some(broken): # the first of the broken files, each with its reason
@@ -64,9 +65,9 @@ _HOW_TO_GET = ("the real photographs: `petcam data --download`, "
 
 def announce(pets:Pets, quiet=False):
     "Print which pets they are, unless `quiet`, and which files cannot be read, in any case"
-    if not quiet: print(f"{pets}; {_HOW_TO_GET}" if pets.kind == 'toy' else pets)
+    if not quiet: say(f"{pets}; {_HOW_TO_GET}" if pets.kind == 'toy' else pets)
     if pets.broken:
-        print(f"passed over {len(pets.broken)} that cannot be read: {_some(pets.broken)}")
+        say(f"passed over {len(pets.broken)} that cannot be read: {_some(pets.broken)}")
 
 # %% ../../nbs/23_pets.ipynb #c007
 def _open_named(path, who):
@@ -108,8 +109,8 @@ def labelled(files:list[Path], pattern=LABEL)->tuple[list[Path],list[str]]:
         else:
             others.append(clean_name(Path(f).name))
     if others:
-        print(f"passed over {len(others)} with no label in the name "
-              f"(expected one like `pug_12.jpg`): {', '.join(others[:5])}")
+        say(f"passed over {len(others)} with no label in the name "
+            f"(expected one like `pug_12.jpg`): {', '.join(others[:5])}")
     return named, labels
 
 # %% ../../nbs/23_pets.ipynb #c023

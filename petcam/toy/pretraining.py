@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from ..files.images import normalize
 from ..files.storage import atomic_write
+from ..language import say
 from .breeds import BREEDS, Breed, hex_colour, rgb
 from .scenes import draw_pet
 
@@ -168,8 +169,8 @@ def _train_body(arch, x, yes, numbers, epochs=9, bs=32, lr=4e-3, seed=0):
         with torch.no_grad():
             out = torch.cat([net(_batch(x[i], train=False)) for i in held_out.split(64)])
         right = ((out[:,0] > 0)==(yes[held_out][:,0] > .5)).float().mean()
-        print(f'epoch {epoch}: held-out loss {loss_of(out, held_out):.3f}, '
-              f'cat or dog {right:.1%} right, {time.time()-start:.0f} s', flush=True)
+        say(f'epoch {epoch}: held-out loss {loss_of(out, held_out):.3f}, '
+            f'cat or dog {right:.1%} right, {time.time()-start:.0f} s', flush=True)
     return {f'features.{name}': o for name, o in body.state_dict().items()}
 
 # %% ../../nbs/30_pretraining.ipynb #c041
@@ -186,7 +187,7 @@ def pretrain(
     arch=TOY_ARCH,
 ):
     "Train a body on invented breeds and write its weights in half precision: 10 minutes on 2 cores"
-    print(f'drawing {n} pets of invented breeds', flush=True)
+    say(f'drawing {n} pets of invented breeds', flush=True)
     drawn = DataLoader(_Invented(n, seed), 64, num_workers=2)
     x, yes, numbers = (torch.cat(o) for o in zip(*drawn))
     state = _train_body(arch, x, yes, numbers, epochs, seed=seed)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 from ..files.storage import folder_made, image_mark, is_ours, temporary_beside
 from ..engine.lookup import nearest
+from ..language import say
 from .animals import PARTS, POSES, paint_animal
 from .breeds import BREEDS, breed_named
 from .canvas import Canvas, Part, limb, oval, rectangle, rotated, smooth_curve
@@ -347,7 +348,7 @@ def _draw_some(folder, per_class, seed, part, parts):
         if not told and passed > 3:
             told = True
             seconds = passed/done*len(jobs)/parts
-            print(f'drawing {len(jobs)} toy pets: about {seconds:.0f} s', flush=True)
+            say(f'drawing {len(jobs)} toy pets: about {seconds:.0f} s', flush=True)
 
 def _draw_all(folder, per_class, seed):
     "Draw half of the images here and the other half in a second Python"

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 from ..files.images import BadImage, normalize
+from ..language import tr
 from .interrupts import same_state
 
 # %% ../../nbs/35_loading.ipynb #c005
@@ -105,7 +106,7 @@ class Loader:
         self.broken |= new
         how = '' if self.train else ' (grey in validation)'
         some = '; '.join(sorted(new)[:3])
-        tqdm.write(f'passed over {len(new)} that can no longer be read{how}: {some}')
+        tqdm.write(tr(f'passed over {len(new)} that can no longer be read{how}: {some}'))
 
     def share(self, accelerator): # an accelerate.Accelerator
         "Take only this process's part of each batch from now on"

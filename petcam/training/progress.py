@@ -8,6 +8,7 @@ __all__ = ['Smoother']
 # %% ../../nbs/37_progress.ipynb #c002
 import sys
 from tqdm.auto import tqdm
+from ..language import tr
 from .numbers import ALMOST_1, check_number
 
 # %% ../../nbs/37_progress.ipynb #c004
@@ -57,7 +58,8 @@ class LiveTable:
 
     def bar(self, batches:int)->tqdm:
         "A context manager: a bar for the batches of the next epoch, gone when they are over"
-        return tqdm(total=batches, desc=f'epoch {len(self.rows)+1}/{self.epochs}', leave=False,
+        of = tr(f'epoch {len(self.rows)+1}/{self.epochs}')
+        return tqdm(total=batches, desc=of, leave=False,
                     file=sys.stdout, disable=None, mininterval=.2) # None: only in a terminal
 
     def row(self, *values):

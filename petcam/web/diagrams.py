@@ -15,6 +15,7 @@ from torchvision import models
 from ..field import field_sizes
 from ..head import AdaptiveConcatPool2d, create_head, cut_body
 from ..head import layer_groups as groups_of
+from ..language import tr_html
 from ..methods import grad_cam_map
 from ..onecycle import lr_range
 from .page import _asset
@@ -28,7 +29,10 @@ class Diagram:
     def __str__(self):
         return ET.tostring(self.svg, encoding='unicode')
 
-    _repr_svg_ = __html__ = __str__
+    __html__ = __str__ # a page translates it by itself
+
+    def _repr_svg_(self):
+        return tr_html(str(self))
 
     def __repr__(self):
         return f"Diagram: {self.svg.findtext('title')}"

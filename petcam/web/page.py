@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 from ..engine.names import clean_name
-from ..language import chinese, language
+from ..language import chinese, language, wanted
 
 # %% ../../nbs/51_page.ipynb #c005
 def _asset(name): # a file of petcam/web, which goes into a page as it is
@@ -68,7 +68,7 @@ def _needed(page): # {English: Chinese} of the sentences that may come up in a p
     return {english: o for english, o in chinese().words.items() if is_there(english)}
 
 def _words(page): # what lets it be read in Chinese
-    table = for_script(dict(language=language(), table=_needed(page)))
+    table = for_script(dict(language=wanted(), table=_needed(page)))
     return render('words.html', table=table)
 
 def spoken(

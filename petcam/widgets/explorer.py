@@ -6,7 +6,7 @@
 __all__ = ['CamExplorer']
 
 # %% ../../nbs/50_explorer.ipynb #c002
-import asyncio, base64, html, io, textwrap
+import asyncio, base64, html, io
 from contextlib import contextmanager
 from pathlib import Path
 import ipywidgets as W
@@ -16,6 +16,7 @@ from torch import nn
 from ..files.images import as_tensor
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
+from ..language import figure_text, fill, tr
 from ..engine.explanation import Explanation, where_in_words
 from ..engine.targets import Verdict, verdict
 from ..engine.layers import name_of
@@ -32,10 +33,10 @@ def _wide(em): # a new one for each widget: widgets share a layout
 
 def _checkbox(text):
     layout = W.Layout(width='auto', margin='0 1em 0 0')
-    return W.Checkbox(False, description=text, indent=False, layout=layout)
+    return W.Checkbox(False, description=tr(text), indent=False, layout=layout)
 
 def _slider(options, value, name):
-    return W.SelectionSlider(options=options, value=value, description=name,
+    return W.SelectionSlider(options=options, value=value, description=tr(name),
                              readout=False, **_wide(44))
 
 def _in_a_row(*widgets):
@@ -43,12 +44,12 @@ def _in_a_row(*widgets):
     return W.HBox(widgets, layout=layout)
 
 def _labels(): # above the three panels
-    names = ''.join(f'<span style="flex:1">{name}</span>' for name in PANELS)
+    names = ''.join(f'<span style="flex:1">{tr(name)}</span>' for name in PANELS)
     row = f'<div style="display:flex; text-align:center; line-height:1.4">{names}</div>'
     return W.HTML(row, layout=W.Layout(width='58em', max_width='100%'))
 
 def _alert(text):
-    return f'<p role="alert"><b>{html.escape(str(text))}</b></p>'
+    return f'<p role="alert"><b>{html.escape(tr(text))}</b></p>'
 
 def _uploaded(value): # of a `FileUpload` -> (name, bytes) of each file
     if isinstance(value, dict): # ipywidgets 7
@@ -86,15 +87,15 @@ class CamExplorer(W.VBox):
         # what one can set
         names = [(name, i) for i, name in enumerate(self.store.class_names)]
         predicted = int(self.store.logits(0).argmax())
-        self.chooser = W.Dropdown(options=self._titles(), description='Image', **_wide(25))
+        self.chooser = W.Dropdown(options=self._titles(), description=tr('Image'), **_wide(25))
         self.class_slider = _slider(names, predicted, 'Class')
         self.layer_slider = _slider(self.store.layers, self.store.layers[-1], 'Layer')
-        self.alpha_slider = W.FloatSlider(alpha, min=0, max=1, step=.05, description='Opacity',
-                                          readout=False, **_wide(44))
-        self.method_menu = W.Dropdown(options=list(METHODS), value='Grad-CAM', description='Method',
-                                      **_wide(25))
-        self.versus_menu = W.Dropdown(options=[('no other class', -1), *names], value=-1,
-                                      description='Versus', **_wide(25))
+        self.alpha_slider = W.FloatSlider(alpha, min=0, max=1, step=.05, readout=False,
+                                          description=tr('Opacity'), **_wide(44))
+        self.method_menu = W.Dropdown(options=list(METHODS), value='Grad-CAM',
+                                      description=tr('Method'), **_wide(25))
+        self.versus_menu = W.Dropdown(options=[(tr('no other class'), -1), *names], value=-1,
+                                      description=tr('Versus'), **_wide(25))
         self.order_box = _checkbox('most probable classes first')
         self.positive_box = _checkbox('only positive evidence')
         self.scale_box = _checkbox('same colour scale as for the predicted class')
@@ -104,8 +105,8 @@ class CamExplorer(W.VBox):
 
         # what is shown
         self.thumbnails = Thumbnails(self.store, lambda i: setattr(self.chooser, 'value', i))
-        self.upload = W.FileUpload(accept='image/*', multiple=True, description='Your own images',
-                                   layout=W.Layout(width='auto'))
+        self.upload = W.FileUpload(accept='image/*', multiple=True,
+                                   description=tr('Your own images'), layout=W.Layout(width='auto'))
         self.notes = [W.HTML(), W.HTML(), W.HTML()] # beside the sliders
         self.display = W.Image(format='jpeg', layout=W.Layout(width='58em', max_width='100%',
                                                               align_self='flex-start'))
@@ -245,7 +246,7 @@ class CamExplorer(W.VBox):
     def words(self)->str:
         "What is on show, in words"
         box, note = self.store.box(self.image), self.store.note(*self._question())
-        return f'{", ".join(self._caption())}. {where_in_words(self.map, box, note)}'
+        return tr(f'{", ".join(self._caption())}. {where_in_words(self.map, box, note)}')
 
     def pixels(self, most:int=256)->np.ndarray: # (h,w,3) uint8
         "Image, map and overlay, as on show"
@@ -285,7 +286,8 @@ class CamExplorer(W.VBox):
 
     def _show(self):
         question = self._question()
-        if not self.store.knows(*question): self.said.value = 'Computing the maps of this layer ...'
+        if not self.store.knows(*question):
+            self.said.value = tr('Computing the maps of this layer ...')
         self.map = self.store.map(*question)
         self._error = None
         self._sort_classes()
@@ -340,9 +342,9 @@ class CamExplorer(W.VBox):
         v = self.verdict
         said = f'{v.logit:.2f}' if v.probability is None else f'{v.probability:.1%}'
         if v.probability is not None and v.of > 1: said += f', rank {v.rank} of {v.of}'
-        return (f'<b>{html.escape(v.name)}</b> {said}',
-                f'<b>{self._layer_title()}</b> '
-                f'<small>layer {html.escape(self.layer)}</small>',
+        return (f'<b>{html.escape(v.name)}</b> {tr(said)}',
+                f'<b>{tr(self._layer_title())}</b> '
+                f'<small>{html.escape(tr(f"layer {self.layer}"))}</small>',
                 f'<b>{self.alpha:.0%}</b>')
 
     def _layer_title(self): # images may differ in size, and so do their maps
@@ -362,7 +364,8 @@ class CamExplorer(W.VBox):
     def _still(self, most):
         pixels = self._panels(most, labels=True)
         wide = pixels.shape[1]//7 # letters in a line
-        lines = [line for part in self._caption() for line in textwrap.wrap(part, wide)]
+        lines = [line for part in self._caption()
+                 for line in fill(figure_text(part), wide).splitlines()]
         return captioned(pixels, *lines)
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still image for where there are none

@@ -11,17 +11,21 @@ import html
 import inspect
 import io
 import math
-import textwrap
 import ipywidgets as W
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 from traitlets import TraitError
 from ..engine.lookup import nearest
+from ..language import (chinese_font, figure_text, fill, follow_in_figures, in_figures,
+                             is_chinese, tr)
 
 # %% ../../nbs/24_sliders.ipynb #c034
+follow_in_figures()
+
 _DPI = 100 # pixels an inch, of every figure with sliders
 
 def show_row(
@@ -62,6 +66,15 @@ def _for_imshow(image): # channels last, floats in [0,1]
     return a
 
 # %% ../../nbs/24_sliders.ipynb #c038
+def _font(lines): # that has all their letters
+    if in_figures() and any(map(is_chinese, lines)):
+        file = findfont(chinese_font())
+        return ImageFont.truetype(file, 13, getattr(file, 'face_index', 0))
+    try:
+        return ImageFont.load_default(13)
+    except TypeError: # Pillow 10.0 has one size only
+        return ImageFont.load_default()
+
 def captioned(
     pixels:np.ndarray, # (h,w,3) uint8
     *lines, # of text
@@ -70,11 +83,8 @@ def captioned(
     top = 17*len(lines) + 3
     image = Image.new('RGB', (pixels.shape[1], pixels.shape[0] + top), 'white')
     image.paste(Image.fromarray(pixels), (0, top))
-    try:
-        font = ImageFont.load_default(13)
-    except TypeError: # Pillow 10.0 has one size only
-        font = ImageFont.load_default()
-    pen = ImageDraw.Draw(image)
+    lines = [figure_text(o) for o in lines]
+    font, pen = _font(lines), ImageDraw.Draw(image)
     for i, line in enumerate(lines):
         pen.text((2, 17*i + 1), line, fill=(30, 30, 30), font=font)
     return np.asarray(image)
@@ -172,7 +182,7 @@ class Player(W.VBox):
         except Exception as e: # whatever `draw` raises is said, and the sliders return
             self._put(self._worked)
             self._error = e
-            message = html.escape(f'{type(e).__name__}: {e}')
+            message = html.escape(f'{type(e).__name__}: {tr(e)}')
             self.said.value = f'<p role="alert"><b>{message}</b></p>'
 
     def _show(self):
@@ -190,14 +200,14 @@ class Player(W.VBox):
         with self.display.hold_sync():
             self.display.format, self.display.value = _file(pixels)
         self.said.value = ('<p role="status" style="max-width:52em; line-height:1.4">'
-                           f'{html.escape(self.words)}</p>')
+                           f'{html.escape(tr(self.words))}</p>')
 
     def _repr_mimebundle_(self, **kw): # the sliders, and a still image for where there are none
-        lines = textwrap.wrap(self.words, self.pixels.shape[1]//7)
+        lines = fill(figure_text(self.words), self.pixels.shape[1]//7).splitlines()
         kind, data = _file(captioned(self.pixels, *lines), quality=70)
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
         return {'application/vnd.jupyter.widget-view+json': view,
-                f'image/{kind}': base64.b64encode(data).decode(), 'text/plain': self.words}
+                f'image/{kind}': base64.b64encode(data).decode(), 'text/plain': tr(self.words)}
 
 # %% ../../nbs/24_sliders.ipynb #c048
 def _rendered(figure): # -> (h,w,3) uint8

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/49_thumbnails.ipynb #c002
 import uuid
 import ipywidgets as W
+from ..language import tr
 from ..web.page import data_uri, image_bytes, render
 
 # %% ../../nbs/49_thumbnails.ipynb #c005
@@ -24,8 +25,8 @@ class Thumbnails(W.VBox):
         self.shown, self.chosen = {}, None # index -> button, on this page; the index with a frame
         self.look, self.position = W.HTML(), W.Label()
         self.row = W.HBox(layout=W.Layout(flex_flow='row wrap')).add_class(self.uid)
-        earlier = W.Button(description='◀', tooltip='earlier images')
-        later = W.Button(description='▶', tooltip='later images')
+        earlier = W.Button(description='◀', tooltip=tr('earlier images'))
+        later = W.Button(description='▶', tooltip=tr('later images'))
         earlier.layout.width = later.layout.width = '3em'
         earlier.on_click(lambda _: self.turn_to(min(self.shown) - most))
         later.on_click(lambda _: self.turn_to(max(self.shown) + 1))
@@ -47,14 +48,14 @@ class Thumbnails(W.VBox):
         images = [(j, uri) for j in page if (uri := self._thumbnail(j))]
         self.look.value = render('thumbnails.html', uid=self.uid, images=images)
         self.row.children = list(self.shown.values())
-        self.position.value = f'{first + 1} to {max(page) + 1} of {n}'
+        self.position.value = tr(f'{first + 1} to {max(page) + 1} of {n}')
         self.pager.layout.display = None if n > self.most else 'none'
         self.layout.display = None if n > 1 else 'none'
         self._frame()
 
     def _button(self, i):
         title = self.store.titles[i]
-        button = W.Button(description=title, tooltip=f'show {title}',
+        button = W.Button(description=title, tooltip=tr(f'show {title}'),
                           layout=W.Layout(width='96px', height='96px'))
         button.on_click(lambda _: self.choose(i))
         return button.add_class(f'px-{i}')
