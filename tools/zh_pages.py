@@ -44,8 +44,7 @@ TOGETHER = [ # what scripts and program put together of a verdict, a layer and w
     '{0}: logit {1}, {2}, rank {3} of {4}; the model predicts {5} ({6}), {7} x {8}, '
     '{9} (layer {10}), {11}. {12}',
     '{0}: logit {1}, {2}, {3} x {4}, {5} (layer {6}), {7}. {8}',
-    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}',
-    *(f'{{0}} x {{1}}, {depth}' for depth in ('early', 'middle', 'late'))]
+    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}']
 ALONE = [ # words of one word that pages say, and names of places
     'image', 'map', 'head', 'momentum', 'batch', 'camera', 'early', 'middle', 'late', 'centre',
     'size', 'channel', 'strongest first', '1e-2 for all', '1e-4 to 1e-2', '1e-6 to 1e-3',
