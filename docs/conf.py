@@ -2,11 +2,15 @@
 import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]/'tools'))
-from project import is_placeholder, settings
+from docs_language import write_dictionary
+from docs_words import is_chinese
+from project import ROOT, is_placeholder, settings
 
 s = settings()
 project, author, copyright, release = s['title'], s['author'], s['copyright'], s['version']
-extensions = ['myst_nb', 'sphinx_copybutton', 'docs_math', 'docs_exercises', 'docs_access']
+extensions = ['myst_nb', 'sphinx_copybutton', 'docs_math', 'docs_exercises', 'docs_language', 'docs_access']
+language, templates_path = 'zh_CN' if is_chinese() else 'en', ['_templates']
+html_search_options = dict(dict=write_dictionary(ROOT/'build'/'jieba.txt')) if is_chinese() else {}
 nb_execution_mode = 'off'          # the outputs that the notebooks store are shown, nothing is run
 nb_ipywidgets_js = {}              # no widgets are stored, so nothing needs their scripts
 myst_enable_extensions = ['dollarmath', 'amsmath', 'colon_fence', 'deflist']
@@ -21,6 +25,7 @@ html_show_search_summary = False   # it would have to fetch, which a page opened
 html_theme_options = dict(
     repository_url=s['git_url'], repository_provider='github', use_repository_button=not is_placeholder(s['git_url']),
     use_download_button=False, use_fullscreen_button=False,
+    article_header_end=['language.html', 'article-header-buttons.html'],
     show_navbar_depth=1, show_toc_level=1, home_page_in_toc=False,
     secondary_sidebar_items={'**': ['page-toc'], 'index': []}, primary_sidebar_end=[],
     # else a second, stray search bar

@@ -1,6 +1,6 @@
 """What a screen reader, or a reader without a mouse, would miss in the theme's pages."""
+from docs_words import tr
 
-TOGGLE = 'aria-label="Show or hide the pages of this part"'
 MENDS = {
     '<summary aria-label="Toggle hidden content">': '<summary>',    # it has words of its own
     '<th class="head"><p></p></th>': '<td></td>',                   # the corner heads nothing
@@ -15,7 +15,8 @@ def mend(app, name, template, context, doctree):
         context['body'] = context.get('body', '').replace(theirs, ours)
     if contents := context.get('generate_toctree_html'):
         def named(*args, **kw):
-            return str(contents(*args, **kw)).replace('<summary>', f'<summary {TOGGLE}>')
+            toggle = f'<summary aria-label="{tr("Show or hide the pages of this part")}">'
+            return str(contents(*args, **kw)).replace('<summary>', toggle)
         context['generate_toctree_html'] = named
 
 def setup(app):

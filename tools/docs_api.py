@@ -12,6 +12,7 @@ import tokenize
 from collections import Counter
 from functools import cache
 import nbformat
+from docs_words import is_chinese, tr
 from project import FIRST_OF_WORKSHOP, ROOT, dotted, lessons, modules, notebook_of
 
 FRONT = 'petcam'    # the page about what `import petcam` gives
@@ -267,21 +268,27 @@ def front_page(found):
     title = f'# `{FRONT}`'
     return '\n\n'.join([title, words, table(['name', 'what it is', 'lives in'], rows)]) + '\n'
 
-GROUPS = 'One module for each lesson', 'The products', 'What they stand on'
+def link_to(name):
+    "A link to a module's page from the page `Reference`; the pages are in English only"
+    module = FRONT if name == FRONT else f'{FRONT}.{name}'
+    if is_chinese(): return f'<a href="../api/{name}.html" hreflang="en">`{module}`</a>'
+    return f'{{doc}}`{module} <api/{name}>`'
 
 def overview(found):
     "The list of modules on the page `Reference`"
-    head, parts = ['module', 'what it is for', 'names'], []
+    head, parts = [tr('module'), tr('what it is for'), tr('names')], []
+    groups = tr('One module for each lesson'), tr('The products'), tr('What they stand on')
     if homes():
-        front = f'[`petcam`](api/{FRONT}.md)'
-        parts.append(f'The names one needs most often are there after `import petcam`: {front}.')
-    for group, title in enumerate(GROUPS):
+        parts.append(tr('The names one needs most often are there after `import petcam`: {front}.',
+                        front=link_to(FRONT)))
+    for group, title in enumerate(groups):
         rows = []
         for m in found.values():
             names = ', '.join(f'`{n}`' for n in m.names)
-            link = f'{{doc}}`petcam.{m.name} <api/{m.name}>`'
+            link = link_to(m.name)
             if m.group == group: rows.append([link, m.about or '', names])
         if rows: parts += [f'## {title}', table(head, rows)]
+    if is_chinese(): return '\n\n'.join(parts) + '\n'
     pages = [f'api/{FRONT}']*bool(homes()) + [f'api/{name}' for name in found]
     return '\n\n'.join([*parts, '```{toctree}\n:hidden:\n\n' + '\n'.join(pages) + '\n```']) + '\n'
 
@@ -290,7 +297,8 @@ def write_all(to):
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
     found = all_modules()
+    (to/'modules.txt').write_text(overview(found), encoding='utf-8')
+    if is_chinese(): return
     for name, module in found.items():
         (to/f'{name}.md').write_text(page(module), encoding='utf-8')
     if homes(): (to/f'{FRONT}.md').write_text(front_page(found), encoding='utf-8')
-    (to/'modules.txt').write_text(overview(found), encoding='utf-8')

@@ -5,6 +5,7 @@ import json
 import re
 from typing import NamedTuple
 import nbformat
+from docs_words import tr
 from petcam.web.page import render
 from project import ROOT
 
@@ -72,7 +73,8 @@ def exercise_cell(cell, made, known): # as it is read, as it would be shown, {na
     if asked and all(o.page for o in asked):
         return nbformat.v4.new_markdown_cell('\n\n'.join(map(_form, asked)))
     if asked:
-        note = '<p class="pc-exercise">Run the lesson to try it: the answer is code.</p>'
+        words = tr('Run the lesson to try it: the answer is code.')
+        note = f'<p class="pc-exercise">{words}</p>'
         made.outputs = [nbformat.v4.new_output('display_data', {'text/html': note})]
     if 'progress' in called and known:
         pages = sum(o.page is not None for o in known.values())

@@ -15,8 +15,10 @@ from nbdev.processors import filter_stream_, hide_, hide_line, rm_header_dash, s
 from docs_api import all_modules
 from docs_exercises import checkers, exercise_cell, statements
 from docs_glossary import glossary, link_terms
+from docs_words import is_chinese, known, tr
 from project import (
-    FIRST_OF_WORKSHOP, ROOT, is_placeholder, makes, notebooks, number, settings, wheel_name)
+    FIRST_OF_WORKSHOP, chinese, is_placeholder, makes, notebooks, number, settings,
+    wheel_name)
 
 PROCS = [hide_, filter_stream_, hide_line, strip_ansi, rm_header_dash]
 TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output',
@@ -33,16 +35,21 @@ def folder(path):
     "The part of the site that a notebook goes to"
     return 'lessons' if number(path) < FIRST_OF_WORKSHOP else 'workshop'
 
+def in_site():
+    "The notebooks that the site has pages of: in Chinese the lessons"
+    return chinese() if is_chinese() else notebooks()
+
 def links(name, up='../'): # a notebook's name, the way to the site's root -> {button: address}
     "Where it can be opened, as `git_url` and `branch` say; if nowhere, what the site itself holds"
-    copy = f'{up}notebooks/{name}'
+    copy, wheel = f'{up}notebooks/{name}', f'{up}{"../"*is_chinese()}{wheel_name()}'
     if is_placeholder(settings()['git_url']):
-        return {'Download': copy, 'Download petcam': f'{up}{wheel_name()}'}
-    file = in_repository(f"{settings()['nbs_path']}/{name}")
+        return {tr('Download'): copy, tr('Download petcam'): wheel}
+    file = in_repository(f"{settings()['nbs_path']}/{'zh/'*is_chinese()}{name}")
     at = urlsplit(file)
-    return {'Open in Kaggle': f'https://kaggle.com/kernels/welcome?src={file}',
-            'Open in Colab': f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
-            'Download': copy}
+    return {tr('Open in Kaggle'): f'https://kaggle.com/kernels/welcome?src={file}',
+            tr('Open in Colab'):
+                f"https://colab.research.google.com/{at.netloc.split('.')[0]}{at.path}",
+            tr('Download'): copy}
 
 def options(source): # -> {key: value}, the source without them
     "Take the directives that nbdev leaves off the top of a cell"
@@ -54,9 +61,15 @@ def options(source): # -> {key: value}, the source without them
 def html_output(html):
     return nbformat.v4.new_output('display_data', {'text/html': html})
 
+def page_of(notebook, up='../'): # seen from the folder of another
+    "The address of a notebook's page, which for the workshop is English"
+    part = folder(notebook)
+    english = '../' if is_chinese() and part == 'workshop' else ''
+    return f'{up}{english}{part}/{notebook.stem}.html'
+
 def inline(svg):
     "A drawing as a part of the page, whose colours it takes"
-    def link(found): return f'href="../{folder(Path(found[1]))}/{found[1]}.html"'
+    def link(found): return f'href="{page_of(Path(found[1]))}"'
     svg = re.sub(r'href="(\d\w*)\.html"', link, re.sub('^.*?(?=<svg)', '', svg, flags=re.S))
     return f'<div class="pc-diagram">{svg}</div>'
 
@@ -64,7 +77,8 @@ def is_still(data): # of sliders or an explorer: an image whose words are no `<F
     image = any(kind.startswith('image/') for kind in data)
     return image and not ''.join(data.get('text/plain', '<')).startswith('<')
 
-STILL = '<p class="pc-still">A slider: run the lesson to move it.</p>'
+def still():
+    return f'<p class="pc-still">{tr("A slider: run the lesson to move it.")}</p>'
 
 def page_output(output): # -> a list of outputs
     "An output as the page shows it"
@@ -74,7 +88,7 @@ def page_output(output): # -> a list of outputs
     if 'text/html' in data: # a link to a file of the machine that ran the lesson leads nowhere
         dead = r'''<a href=['"](?!https?:|#)[^>]*>(.*?)</a>'''
         data['text/html'] = re.sub(dead, r'\1', ''.join(data['text/html']))
-    after = [html_output(STILL)] if is_still(data) else []
+    after = [html_output(still())] if is_still(data) else []
     return [nbformat.from_dict(output), *after]
 
 def joined(outputs):
@@ -107,11 +121,13 @@ def fold(cell, source): # None: it stays open
     body = statements(source)
     if not body: return None
     imports = all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
-    if imports: return 'The imports'
-    lines = f'{(n := len(source.splitlines()))} line{"s"*(n > 1)}'
+    if imports: return tr('The imports')
+    n = len(source.splitlines())
+    lines = tr('{n} lines', n=n) if n > 1 else tr('1 line')
     if is_exported(cell):
-        return ' · '.join(filter(None, [defined(body), f'in the module, {lines}']))
-    if is_test(cell, body): return f'A test, {lines}'
+        in_module = tr('in the module, {lines}', lines=lines)
+        return ' · '.join(filter(None, [defined(body), in_module]))
+    if is_test(cell, body): return tr('A test, {lines}', lines=lines)
     return None
 
 def said(cell):
@@ -128,10 +144,11 @@ def player(found, outputs): # the directives of a cell, and its stored outputs
                        if kind.startswith('image/'))
     return str(fragment(found['player'], f'data:{kind};base64,{"".join(image)}', found['fig-alt']))
 
-def code_cell(cell):
+def code_cell(cell, words): # {English alternative text: the page's}
     "A code cell of the page; None if nothing is left of it"
     found, source = options(cell.source)
     if not source: return None
+    if alt := found.get('fig-alt'): found['fig-alt'] = words.get(alt, alt)
     folded = fold(cell, source)
     tags = [TAGS[o] for o in found.items() if o in TAGS]
     if is_exported(cell): tags.append('export')
@@ -147,6 +164,7 @@ def code_cell(cell):
 
 def link_notebooks(source, path):
     "Lead links to notebooks and pages to where the site has them, to files to the repository"
+    if is_chinese(): source = re.sub(r'\]\(\.\./', '](', source)    # nbs/zh is one folder deeper
     def link(found):
         other = path.with_name(found[1])
         return f'](../{folder(other)}/{found[1]}' if folder(other) != folder(path) else found[0]
@@ -155,7 +173,16 @@ def link_notebooks(source, path):
     def other_file(found): # a page of docs/ is a page of the site
         page = re.fullmatch(r'docs/(\w+\.md)', found[1])
         return f'](../{page[1]}' if page else f']({in_repository(found[1])}'
-    return re.sub(file, other_file, source)
+    return to_english(re.sub(file, other_file, source), '../')
+
+def to_english(source, up=''): # the way from its page to the site's root
+    "Lead links of a Chinese page to what only the English site has: workshop and reference"
+    if not is_chinese(): return source
+    def link(found):
+        words, page = found.groups()
+        return f'<a href="{up}../{page}.html" hreflang="en">{words}</a>'
+    source = re.sub(r'\[([^]]*)\]\((?:\.\./)?(workshop/\w+)\.ipynb\)', link, source)
+    return re.sub(r'\{doc\}`([^<`]*?) *<(api/[^>]*)>`', link, source)
 
 def text_cell(cell, terms, path):
     "A text of the page: terms lead to the glossary, a formula that stands alone is a paragraph"
@@ -166,12 +193,12 @@ def text_cell(cell, terms, path):
 
 def buttons(to): # {text: address} -> HTML
     "Links that look like buttons; what is a download is saved and not opened"
-    saved = {text: ' download' if text.startswith('Download') else '' for text in to}
-    return ''.join(f'<a href="{url}"{saved[text]}>{text}</a>' for text, url in to.items())
+    def saved(url): return ' download'*('//' not in url and url.endswith(('.ipynb', '.whl')))
+    return ''.join(f'<a href="{url}"{saved(url)}>{text}</a>' for text, url in to.items())
 
 def bar(path, toy): # what stands below the title
     "What the outputs show, and where the notebook can be had"
-    shown = '<span>Shown with <b>toy pets</b></span>' if toy else '<span></span>'
+    shown = f'<span>{tr("Shown with <b>toy pets</b>")}</span>' if toy else '<span></span>'
     to = links(path.name)
     if folder(path) == 'workshop':
         listed = [name for name in makes(path) if name in all_modules()]   # with a page of its own
@@ -182,13 +209,13 @@ def bar(path, toy): # what stands below the title
 def convert(path):
     "The notebook at `path` as one that Sphinx can read"
     work = NBProcessor(nb=read_nb(path), procs=PROCS, process=True)
-    terms = {t: o for t, o in glossary(ROOT/'docs'/'glossary.md').items() if o[1] != path.stem}
+    terms, words = [o for o in glossary() if o.notebook != path.stem], known(path.stem)
     cells, asked = [], checkers(read_nb(path).cells) if folder(path) == 'lessons' else {}
     for c in work.nb.cells:
-        made = code_cell(c) if c.cell_type == 'code' else text_cell(c, terms, path)
+        made = code_cell(c, words) if c.cell_type == 'code' else text_cell(c, terms, path)
         if made and c.cell_type == 'code': made = exercise_cell(c, made, asked)
         if made: cells.append(made)
-    toy = any('toy' in str(c.get('outputs')) for c in cells)
+    toy = any(re.search('toy|玩具', str(c.get('outputs'))) for c in cells)
     shown = re.match('0?([^_]+)', path.name)[1]       # 00a_data -> 0, 08b_methods -> 8b
     cells[0].source = f'# {shown} · {cells[0].source[2:]}\n\n{bar(path, toy)}'
     for i, c in enumerate(cells): c['id'] = f'c{i:03}'
@@ -196,7 +223,7 @@ def convert(path):
 
 def convert_all(to):
     "Every notebook, into the folders `lessons` and `workshop` in the folder `to`"
-    for part in ('lessons', 'workshop'):
-        shutil.rmtree(to/part, ignore_errors=True)
-        (to/part).mkdir(parents=True)
-    for path in notebooks(): nbformat.write(convert(path), to/folder(path)/path.name)
+    for part in ('lessons', 'workshop'): shutil.rmtree(to/part, ignore_errors=True)
+    for path in in_site():
+        (to/folder(path)).mkdir(parents=True, exist_ok=True)
+        nbformat.write(convert(path), to/folder(path)/path.name)

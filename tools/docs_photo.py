@@ -1,9 +1,8 @@
 """The page that takes a reader's own photograph, and the front page's card that leads to it."""
 from importlib.util import find_spec
 import numpy as np
-from jinja2 import Template
+from docs_words import CARD, is_chinese, template
 from PIL import Image
-from project import ROOT
 
 NOTE = ('The network is EfficientNet-Lite0. It has learnt 1000 classes from the photographs of '
         'ImageNet: among them are 118 breeds of dogs and five kinds of cats, but no person.')
@@ -36,10 +35,9 @@ def preview(model, image, **how):
                 words=where_in_words(map, box))
 
 def card(**parts):
-    "The card, in words that fit what is there"
-    template = (ROOT/'docs'/'photo_card.html').read_text(encoding='utf-8')
-    parts = dict(picture='', why='') | parts
-    return Template(template, autoescape=True, trim_blocks=True, lstrip_blocks=True).render(parts)
+    "The card, in words that fit what is there; one page with a network serves both languages"
+    page = '../photo.html#zh' if is_chinese() else 'photo.html'
+    return template(CARD).render(dict(picture='', why='', page=page) | parts)
 
 def asked(cat):
     "The whole photograph, and how the network is asked about it"
@@ -47,14 +45,14 @@ def asked(cat):
     return Image.fromarray(chelsea()), dict(class_names=cat.classes, size=224)
 
 def photo(to, pair):
-    "Writes the page, and returns the card; where something is missing both say so"
+    "Writes the page, and returns what the card says; where something is missing both say so"
     from petcam.engine.photo import real_cat
     from petcam.web.live import export_page
-    if not (cat := real_cat()): return card(why="it needs pip install 'petcam[photo]'")
+    if not (cat := real_cat()): return dict(why="it needs pip install 'petcam[photo]'")
     why, (chelsea, how) = why_stored(), asked(cat)
     few = dict(live=False, layers=[cat.layer], methods=['Grad-CAM']) if why else {}
     titles = ['Chelsea', 'two toy pets']
     export_page(cat.model, to, [chelsea, pair], 'Your own photograph', titles=titles,
                 note=f'{NOTE} The cat: {cat.credit}.', **few, **how)
-    return card(why=why, credit=cat.credit, megabytes=round(to.stat().st_size/1e6),
+    return dict(why=why, credit=cat.credit, megabytes=round(to.stat().st_size/1e6),
                 **preview(cat.model, chelsea, **how))

@@ -62,11 +62,14 @@ def words_of(path):
     text = path.read_text(encoding='utf-8')
     return in_notebook(json.loads(text)) if path.suffix == '.ipynb' else in_page(text)
 
+def about(path):
+    "The title and the summary of a notebook"
+    head = json.loads(path.read_text(encoding='utf-8'))['cells'][0]
+    return _in_markdown(''.join(head['source']), path.stem)
+
 def about_workshop():
     "The titles and summaries of the workshop's notebooks"
-    heads = [json.loads(p.read_text(encoding='utf-8'))['cells'][0] for p in workshop()]
-    return [Words(o.text, p.stem) for p, head in zip(workshop(), heads)
-            for o in _in_markdown(''.join(head['source']), '')]
+    return [o for path in workshop() for o in about(path)]
 
 def translated(markdown, table): # {English: Chinese}
     "Markdown with each of its paragraphs from a table; one that is missing stays English"
