@@ -28,11 +28,11 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
-from .language import padded, tr, tr_html
+from .language import padded, tr
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
-from .web.page import data_uri, image_bytes, page, render
+from .web.page import data_uri, image_bytes, page, render, spoken
 
 # %% ../nbs/53d_check.ipynb #c010
 QUESTIONS = { # name -> the question, and what its answer does not show
@@ -587,15 +587,15 @@ class CheckReport:
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
 
-    def _repr_html_(self):
-        return tr_html(self._html())
-
     def _html(self, rubric=False):
         shown = zip(self.images[:_SHOWN], [] if self.maps is None else self.maps.cpu().float())
         overlays = [data_uri(image_bytes(overlay(image, m, signed=True))) for image, m in shown]
         return render('check.html', verdict=self.verdict, layer=self.layer, images=overlays,
                       rows=[_row(c) for c in self.checks.values()],
                       rubric=self.rubric if rubric else [])
+
+    def _repr_html_(self):
+        return spoken(self._html())
 
     def save(self, path, rubric=False)->Path:
         "Write the page, with the rubric or without, whole or not at all"

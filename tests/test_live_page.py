@@ -125,7 +125,7 @@ def test_without_npm_the_page_has_stored_maps_and_says_so(tmp_path, monkeypatch)
     with_npm(monkeypatch, tmp_path)
     with pytest.warns(UserWarning, match='stored maps only: npm is not installed'): path = export_page(small(), tmp_path/'x.html', [pixels()], note='A small one.', **HOW)
     page = path.read_text()
-    assert '<p>A small one. The page shows stored maps of these images only: the network is not in it (npm is not installed' in page
+    assert '<p><span>A small one.</span> The page shows stored maps of these images only: the network is not in it (npm is not installed' in page
     image, = data_of(page)['images']
     assert len(image['logits']) == 3 and len(image['layers']) == 2 and 'live' not in data_of(page)
     assert 'wasm' not in page.partition('<style>')[0] and 'px-weights' not in page

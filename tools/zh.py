@@ -14,6 +14,7 @@ import polib
 import readme
 from docs_words import site_words
 from project import FIRST_OF_WORKSHOP, ROOT, lessons
+from zh_pages import about_pages
 from zh_program import about_exercises, about_program
 from zh_text import about_workshop, sources, translated, words_of
 
@@ -63,7 +64,7 @@ def all_words(): # -> {name of a catalogue: what it has to hold}
     prose = {name: words_of(path) for name, path in sources().items()}
     said, errors = about_program()
     return prose | {'workshop': about_workshop(), 'program': said, 'errors': errors,
-                    'exercises': about_exercises(), 'site': site_words()}
+                    'exercises': about_exercises(), 'pages': about_pages(), 'site': site_words()}
 
 SPOKEN = 'program', 'errors', 'exercises', 'pages'
 SPOKEN_FILE = ROOT/'petcam'/'zh.json' # read while the program runs

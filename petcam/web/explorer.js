@@ -191,6 +191,8 @@ function words(now) { // `CamExplorer.words`
   return `${verdict(logits, target, names, activation)}, ${how}. ${note || part + describe(map)}`;
 }
 
+// ---------- more words ----------
+
 function doubt(logits, activation) { // what must be said of a low probability
   const p = probabilities(logits, activation);
   const best = Math.max(...p);
@@ -278,12 +280,13 @@ function explore(root, live = null) {
     put('over', inPlace(pixels, box, part => paint(
       upsample(map, part.height, part.width), part.data, table, colours)));
     el('legend').style.background = legend(table);
-    el('low').textContent = signed ? 'negative −' + limit.toPrecision(2) : '0';
-    el('high').textContent = 'positive +' + limit.toPrecision(2);
+    el('low').textContent = signed ? `negative −${limit.toPrecision(2)}` : '0';
+    el('high').textContent = `positive +${limit.toPrecision(2)}`;
   }
 
   function name(control, title, more) { // in bold, and what stands after it
-    const parts = [make('b', {textContent: title}), ' ', make('span', {textContent: more})];
+    const bold = make('b', {textContent: title, translate: control !== 'target'}); // a class has its own name
+    const parts = [bold, ' ', make('span', {textContent: more})];
     el(`${control}-value`).replaceChildren(...parts);
     el(control).setAttribute('aria-valuetext', more ? `${title}, ${more}` : title);
   }
@@ -336,7 +339,7 @@ function explore(root, live = null) {
     const listed = all ? order : order.filter((k, i) => i < LISTED || k === target);
     el('list').replaceChildren(...listed.map(k => {
       const line = make('li'), button = make('button', {type: 'button', tabIndex: -1});
-      button.append(...[names[k], score(p[k])].map(text => make('span', {textContent: text})));
+      button.append(...[names[k], score(p[k])].map(text => make('span', {textContent: text, translate: false})));
       button.onclick = () => {
         el('target').value = k;
         show();

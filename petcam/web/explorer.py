@@ -6,7 +6,7 @@
 __all__ = ['quantise', 'explorer_fragment', 'explorer_html']
 
 # %% ../../nbs/52_web_explorer.ipynb #c002
-import json, uuid
+import uuid
 from base64 import b64encode
 from pathlib import Path
 import matplotlib
@@ -19,7 +19,7 @@ from ..engine.lookup import index_of
 from ..engine.explanation import where_in_words
 from ..engine.targets import verdict
 from ..methods import CLASS_AGNOSTIC, METHODS
-from .page import data_uri, image_bytes, page, render
+from .page import data_uri, for_script, image_bytes, page, render, spoken
 from ..widgets.store import MapStore, panels
 
 # %% ../../nbs/52_web_explorer.ipynb #c005
@@ -73,10 +73,6 @@ def contents(store, layers, methods, opening, alpha, images)->dict:
         images=images,
     )
 
-def for_script(data)->Markup:
-    "JSON that cannot end the script in which it stands"
-    return Markup(json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'))
-
 # %% ../../nbs/52_web_explorer.ipynb #c010
 def known_methods(methods)->list[str]:
     "The names of methods, checked"
@@ -116,8 +112,8 @@ def explorer_fragment(
     opening, still, words = first_view(store, layers, methods[0], alpha, min(side, 256))
     stored = [_stored(store, i, layers, methods, side) for i in range(len(store.images))]
     data = contents(store, layers, methods, opening, alpha, stored)
-    return render('explorer.html', uid=uid or f'px{uuid.uuid4().hex[:8]}', still=still,
-                  words=words, methods=methods, data=for_script(data))
+    return spoken(render('explorer.html', uid=uid or f'px{uuid.uuid4().hex[:8]}', still=still,
+                         words=words, methods=methods, data=for_script(data)))
 
 def explorer_html(
     learn, # a learner, or any `nn.Module`

@@ -151,24 +151,28 @@ async function openLive(root) { // the section that templates/live.html makes
   const unable = lacking(globalThis);
   if (unable) return giveUp(unable);
 
-  let next = ''; // what waits while the network loads
+  let next = '', status = ''; // what waits while the network loads; what is said
+  const tell = words => {
+    status = words;
+    el('status').textContent = words;
+  };
   const ask = connect(textOf(root, 'worker'), ({progress, doing}) => {
     el('progress').value = progress;
-    el('status').textContent = doing + next;
+    tell(doing + next);
   });
   const [engine, wasm, weights] = ['engine', 'wasm', 'weights'].map(name => textOf(root, name));
   const ready = ask('start', {engine, wasm, weights, live, classes});
   root.petcam = {ask, ready};
 
   async function seen({title, image, src}) { // what the network makes of it
-    const before = el('status').textContent;
-    el('status').textContent = `Looking at ${title} …`;
+    const before = status;
+    tell(`Looking at ${title} …`);
     try {
       const found = await ask('look', {title, image: image || blobOf(src)});
-      el('status').textContent = `Looked at ${title} in ${seconds(found.seconds)}.`;
+      tell(`Looked at ${title} in ${seconds(found.seconds)}.`);
       return {...found, title, src: src || smallUri(found.pixels)};
     } catch (error) {
-      el('status').textContent = before;
+      tell(before);
       throw error;
     }
   }

@@ -15,9 +15,9 @@ from ..files.storage import atomic_write, cache_dir
 from ..language import tr
 from ..toy.scenes import draw_pair
 from .explorer import (
-    contents, explorer_fragment, first_view, for_script, known_methods, small_layers)
+    contents, explorer_fragment, first_view, known_methods, small_layers)
 from .network import live_network
-from .page import data_uri, image_bytes, page, render
+from .page import data_uri, for_script, image_bytes, page, render
 from .recipe import recipe_of
 from ..widgets.store import MapStore
 

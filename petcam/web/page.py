@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/51_page.ipynb #c002
-import base64, hashlib, io
+import base64, hashlib, html, io, json, re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 from ..engine.names import clean_name
+from ..language import chinese, language
 
 # %% ../../nbs/51_page.ipynb #c005
 def _asset(name): # a file of petcam/web, which goes into a page as it is
@@ -43,6 +44,10 @@ def render(
     "A template with its parts filled in"
     return Markup(_templates().get_template(template).render(parts))
 
+def for_script(data)->Markup:
+    "JSON that cannot end the script in which it stands"
+    return Markup(json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'))
+
 def page(
     title:str, # for the browser's tab
     body:str, # HTML of ours: what `render` and the functions below return, joined
@@ -50,7 +55,32 @@ def page(
 )->Markup:
     "A whole page: the skeleton that report, study and explorer share"
     script = 'start_live.js' if live else 'start.js'
-    return render('page.html', title=title, body=Markup(body), live=live, start_script=script)
+    return render('page.html', title=title, body=Markup(body), live=live, start_script=script,
+                  words=_words(f'{title} {body}'))
+
+# %% ../../nbs/51_page.ipynb #c024
+def _needed(page): # {English: Chinese} of the sentences that may come up in a page
+    text = re.sub('[A-Za-z0-9+/=]{200,}', '', page) # not in images and networks
+    text = re.sub(r"['`]\s*\+\s*['`]", '', html.unescape(text)) # a script's, on two lines
+    text = re.sub(r'\s+', ' ', text)
+    def is_there(english):
+        return all(o.strip() in text for o in re.split(r'\{\d+\}', english))
+    return {english: o for english, o in chinese().words.items() if is_there(english)}
+
+def _words(page): # what lets it be read in Chinese
+    table = for_script(dict(language=language(), table=_needed(page)))
+    return render('words.html', table=table)
+
+def spoken(
+    piece:str, # HTML of ours
+)->Markup:
+    "A piece of HTML that says its words in the reader's language"
+    if language() == 'en': return Markup(piece)
+    return Markup(f'<div>{piece}{_words(piece)}</div>')
+
+def site_script()->str:
+    "JavaScript that lets petcam's pieces in a page speak Chinese: for the end of that page"
+    return render('site_words.js', table=for_script(chinese().words))
 
 # %% ../../nbs/51_page.ipynb #c010
 def image_format(

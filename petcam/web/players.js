@@ -58,6 +58,7 @@ const PLAYERS = {
     const sum = Math.abs(nine.reduce((a, b) => a + b));
     const most = quantile(seen.values.map(Math.abs), .995);
     const low = Math.min(...seen.values), high = Math.max(...seen.values);
+    const wall = sum < 1e-6 ? 'a plain wall is grey' : 'brightness shows as well';
     const balanced = (map, limit) => grey(map, limit, -limit); // zero is grey, high is black
     return {
       panels: [
@@ -65,8 +66,7 @@ const PLAYERS = {
         ['the kernel', balanced({h: 3, w: 3, values: nine}, largest(nine))],
         ['through the kernel', balanced(seen, most)],
       ],
-      words: `The kernel adds up to ${fixed(sum, 2)}, so ` +
-        (sum < 1e-6 ? 'a plain wall is grey. ' : 'brightness shows as well. ') +
+      words: `The kernel adds up to ${fixed(sum, 2)}, so ${wall}. ` +
         `Outputs from ${fixed(low, 2)} to ${fixed(high, 2)}.`,
     };
   },

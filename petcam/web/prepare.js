@@ -239,10 +239,10 @@ const KINDS = { // how their files begin
 };
 const OTHERS = ['TIFF', 'HEIC', 'PSD', 'PDF', 'SVG']; // which many browsers do not decode
 
-function complaint(kind) { // of a file that the browser does not decode
-  if (!kind) return 'is not an image that can be read; expected JPEG, PNG, WebP, GIF or AVIF';
-  if (OTHERS.includes(kind)) return `is a file of kind ${kind}, which cannot be read here; save it as JPEG or PNG`;
-  return `cannot be read: this ${kind} file is damaged, or larger than this browser can hold`;
+function complaint(name, kind) { // of a file that the browser does not decode
+  if (!kind) return `${name} is not an image that can be read; expected JPEG, PNG, WebP, GIF or AVIF.`;
+  if (OTHERS.includes(kind)) return `${name} is a file of kind ${kind}, which cannot be read here; save it as JPEG or PNG.`;
+  return `${name} cannot be read: this ${kind} file is damaged, or larger than this browser can hold.`;
 }
 
 async function kindOf(blob) {
@@ -258,7 +258,7 @@ async function decode(blob, name = blob.name || 'The image') { // upright, in sR
   try {
     bitmap = await createImageBitmap(blob, {imageOrientation: 'from-image'});
   } catch {
-    throw new Error(`${name} ${complaint(kind)}.`);
+    throw new Error(complaint(name, kind));
   }
   const {width, height} = bitmap;
   try {

@@ -1,0 +1,152 @@
+"use strict";
+// A page in another language: the words that a table knows are replaced where they stand, and when
+// a script writes others. The English is kept, so that it can come back.
+// First what is said, by the rule of `petcam.language.Catalogue`; then the page.
+
+// ---------- words ----------
+
+const VALUE = /\{(\d+)\}/;
+const WITHIN = '((?:(?![.!?]\\s|\\n).)*?)', LAST = '(.*)'; // a value in a sentence, and at its end
+const JOINTS = [ // what parts are put together with, after what, and what that is in Chinese
+  [/()(\n+)/g, {}], [/([.!?])(\s+)/g, {' ': ''}], [/()(;\s)/g, {'; ': '；'}],
+  [/()(:\s)/g, {': ': '：'}], [/()(,\s)/g, {', ': '，'}],
+];
+
+function asPattern(english) { // 'rank {0} of {1}' -> an expression, and the numbers of its groups
+  const pieces = english.split(VALUE), fixed = pieces.filter((_, i) => i % 2 === 0);
+  const numbers = pieces.filter((_, i) => i % 2), ends = fixed.length - 1;
+  const literal = fixed.map(o => o.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  const source = literal.reduce((all, o, i) => all + (i === ends && !o ? LAST : WITHIN) + o);
+  const longest = fixed.reduce((a, b) => b.length > a.length ? b : a); // a quick test
+  return {english, numbers, longest, length: fixed.join('').length, expression: new RegExp(`^${source}$`, 's')};
+}
+
+function translator(table) { // {English: Chinese} -> a function of a text
+  const words = new Map(Object.entries(table)), kept = new Map();
+  const patterns = [...words.keys()].filter(o => VALUE.test(o)).map(asPattern);
+  patterns.sort((a, b) => b.length - a.length);
+
+  function known(text) { // a whole sentence, or undefined
+    if (words.has(text)) return words.get(text);
+    for (const {english, numbers, longest, expression} of patterns) {
+      const found = text.includes(longest) && text.match(expression);
+      if (!found) continue;
+      const values = Object.fromEntries(numbers.map((n, i) => [n, tr(found[i + 1])]));
+      return words.get(english).replace(/\{(\d+)\}/g, (_, n) => values[n]);
+    }
+  }
+
+  function run(parts) { // the longest known run of parts at the front, of six at most, and its length
+    for (let n = Math.min(parts.length, 11); n > 1; n -= 2) {
+      const said = known(parts.slice(0, n).join(''));
+      if (said !== undefined) return [said, n];
+    }
+    return [tr(parts[0]), 1];
+  }
+
+  function joined(text) { // part by part, or undefined: nothing of it is known
+    for (const [joint, marks] of JOINTS) {
+      const parts = text.replace(joint, '$1\0$2\0').split('\0');
+      if (parts.length === 1) continue;
+      let whole = '';
+      for (let i = 0; i < parts.length;) {
+        const [said, n] = run(parts.slice(i)), mark = parts[i + n] ?? '';
+        whole += said + (marks[mark] ?? mark);
+        i += n + 1;
+      }
+      return /[\u3400-\u9fff]/.test(whole) ? whole : undefined;
+    }
+  }
+
+  function tr(text) {
+    if (!/[A-Za-z]{2}/.test(text)) return text;
+    if (!kept.has(text)) {
+      const core = text.trim();
+      kept.set(text, text.replace(core, () => known(core) ?? joined(core) ?? core));
+    }
+    return kept.get(text);
+  }
+
+  return tr;
+}
+
+// ---------- the page ----------
+
+const LANGUAGES = {en: {tag: 'en', name: 'English'}, zh: {tag: 'zh-CN', name: '中文'}};
+const SPOKEN = ['alt', 'aria-label', 'aria-valuetext', 'placeholder', 'title'];
+const SILENT = 'script, style, code, [translate=no]'; // whose words stay as they are
+const isChinese = c => /[\u3000-\u9fff\uff00-\uffef]/.test(c);
+
+// white space beside Chinese goes where words stand on its other side: the table has what is wanted there
+function spaced(node, before, said, after) {
+  const hasWords = o => o && /\S/.test(o.textContent);
+  const isOpen = (end, other) => !isChinese(end) || !hasWords(other);
+  return (isOpen(said[0], node.previousSibling) ? before : '') + said +
+    (isOpen(said.at(-1), node.nextSibling) ? after : '');
+}
+
+// -> a function that says all words of a part of the page in a language, 'en' or 'zh', from now on
+function bilingual(root, tr) {
+  const kept = new WeakMap(); // node -> {'' or an attribute: its English, and what stands there}
+  let language = 'en';
+
+  function inChinese(node, english) {
+    const [, before, core, after] = english.match(/^(\s*)(.*?)(\s*)$/s);
+    const words = core.replace(/\s+/g, ' '), said = tr(words);
+    return said === words ? english : spaced(node, before, said, after);
+  }
+
+  function say(node, name = '') { // its text, or one of its attributes
+    const now = name ? node.getAttribute(name) : node.data;
+    if (!now) return;
+    if (!kept.has(node)) kept.set(node, {});
+    const own = kept.get(node);
+    if (own[name]?.shown !== now) own[name] = {english: now}; // a script has written it
+    const {english} = own[name], shown = language === 'en' ? english : inChinese(node, english);
+    own[name].shown = shown;
+    if (shown === now) return;
+    if (name) node.setAttribute(name, shown);
+    else node.data = shown;
+  }
+
+  function sayAll(node) {
+    if (node.nodeType === node.TEXT_NODE) return say(node);
+    if (node.nodeType !== node.ELEMENT_NODE || node.matches(SILENT)) return;
+    for (const name of SPOKEN) say(node, name);
+    node.childNodes.forEach(sayAll);
+  }
+
+  function hear({type, target, attributeName, addedNodes}) { // what a script has changed
+    const element = target.nodeType === target.TEXT_NODE ? target.parentNode : target;
+    if (!element || element.closest(SILENT)) return;
+    if (type === 'childList') addedNodes.forEach(sayAll);
+    else say(target, attributeName ?? '');
+  }
+
+  new MutationObserver(changes => changes.forEach(hear)).observe(root, {
+    subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: SPOKEN});
+  return chosen => {
+    language = chosen;
+    root.lang = LANGUAGES[chosen].tag;
+    sayAll(root);
+  };
+}
+
+// the block that templates/words.html makes: it speaks for what stands beside it, and where there is
+// a button for the language, for the whole page
+function openWords(block) {
+  if (block.isOpen) return;
+  block.isOpen = true;
+  const button = block.parentNode.querySelector('.px-language');
+  const {table, language} = JSON.parse(block.textContent);
+  const say = bilingual(button ? document.documentElement : block.parentNode, translator(table));
+  if (!button) return document.querySelector('.px-language') ? null : say(language);
+  const show = chosen => {
+    const other = chosen === 'zh' ? 'en' : 'zh', {tag, name} = LANGUAGES[other];
+    Object.assign(button, {textContent: name, lang: tag, hidden: false, onclick: () => show(other)});
+    say(chosen);
+  };
+  show(location.hash === '#zh' ? 'zh' : language);
+}
+
+if (typeof module !== 'undefined') module.exports = {translator, openWords}; // in Node, for the tests

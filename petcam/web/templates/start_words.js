@@ -1,0 +1,4 @@
+(() => {
+{{ asset('language.js') }}
+document.querySelectorAll('.px-table').forEach(openWords);
+})();
