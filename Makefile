@@ -21,7 +21,7 @@ run: $(VENV)/run
 test: notebooks notebooks-zh tests
 
 notebooks: trained           # every cell of every notebook
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --do_print --timing
+	PETCAM_LANG=en OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --do_print --timing
 
 tests: trained               # what a cell cannot hold; what fails beside another is tried once more, alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile --durations=15 || \

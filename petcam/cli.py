@@ -15,7 +15,7 @@ from pathlib import Path
 from .engine.names import clean_name, file_name
 from .files.storage import (atomic_write, check_output, folder_made, image_mark, is_first,
                                   temporary_beside)
-from .language import fill, say, tr
+from .language import fill, language, say, tr
 
 # %% ../nbs/55_cli.ipynb #c005
 class Usage(Exception):
@@ -430,11 +430,14 @@ def _lessons_dir(): # inside the installed package, or the project's `nbs`
 
 def _lab(folder, start=True):
     "Copy the lessons to `folder` and open them in JupyterLab"
+    here, spoken = _lessons_dir(), 'zh/' if language() == 'zh' else ''
     with folder_made(_check_writable(folder)) as folder:
-        for lesson in sorted(_lessons_dir().glob('*.ipynb')):
-            if not os.path.lexists(folder/lesson.name): # what you have changed stays
-                shutil.copyfile(lesson, folder/lesson.name)
-    _say(f"the lessons are in {folder}; begin with 00_start.ipynb")
+        for lesson in sorted([*here.glob('*.ipynb'), *here.glob(f'{spoken}*.ipynb')]):
+            copy = folder/lesson.relative_to(here)
+            copy.parent.mkdir(exist_ok=True)
+            if not os.path.lexists(copy): # what you have changed stays
+                shutil.copyfile(lesson, copy)
+    _say(f"the lessons are in {folder}; begin with {spoken}00_start.ipynb")
     if not start: return
     if not find_spec('jupyterlab'):
         raise Usage("JupyterLab is not installed: `pip install 'jupyterlab>=4.4,<5'`, "

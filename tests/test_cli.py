@@ -115,7 +115,13 @@ def test_lab_copies_the_lessons_and_keeps_changes(tmp_path, capsys):
     cli._lab(tmp_path, start=False)
     (tmp_path/'00a_data.ipynb').write_text('mine')
     cli._lab(tmp_path, start=False)
-    assert (tmp_path/'00a_data.ipynb').read_text() == 'mine' and (tmp_path/'08_gradcam.ipynb').exists()
+    assert (tmp_path/'00a_data.ipynb').read_text() == 'mine' and (tmp_path/'08_gradcam.ipynb').exists() and not (tmp_path/'zh').exists()
+
+def test_lab_in_chinese_copies_the_chinese_lessons_as_well(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('PETCAM_LANG', 'zh')
+    cli._lab(tmp_path, start=False)
+    assert '从这里开始' in (tmp_path/'zh'/'00_start.ipynb').read_text(encoding='utf-8') and (tmp_path/'43_layers.ipynb').exists()
+    assert 'zh/00_start.ipynb' in capsys.readouterr().out
 
 def test_the_command_itself_starts():
     out = subprocess.run([Path(sys.executable).parent/'petcam', '--help'], capture_output=True, text=True, check=True).stdout

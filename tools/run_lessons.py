@@ -45,6 +45,7 @@ def tidy(notebook):
 
 def run(path):
     "Run the notebook at `path` and store it, beside first and then in its place"
+    os.environ['PETCAM_LANG'] = 'en'    # a Chinese lesson says otherwise itself
     start, notebook = time.monotonic(), nbformat.read(path, 4)
     where = {'metadata': {'path': str(path.parent)}}
     NotebookClient(notebook, timeout=1800, resources=where).execute()
