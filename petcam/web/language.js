@@ -74,7 +74,7 @@ function translator(table) { // {English: Chinese} -> a function of a text
 
 const LANGUAGES = {en: {tag: 'en', name: 'English'}, zh: {tag: 'zh-CN', name: '中文'}};
 const SPOKEN = ['alt', 'aria-label', 'aria-valuetext', 'placeholder', 'title'];
-const SILENT = 'script, style, code, [translate=no]'; // whose words stay as they are
+const SILENT = 'script, style, noscript, code, [translate=no]'; // whose words stay as they are
 const isChinese = c => /[\u3000-\u9fff\uff00-\uffef]/.test(c);
 
 // white space beside Chinese goes where words stand on its other side: the table has what is wanted there
