@@ -38,7 +38,8 @@ ELSEWHERE = [ # what no literal of ours holds: words that are single or made els
     'image', 'map', 'overlay', 'Class', 'Layer', 'Versus', 'kernel', 'padding',
     # pages and figures of the study
     'random map', 'centred Gaussian', 'random weights', 'random pixels', 'centre prior',
-    'single deletion', 'in domain', 'single', 'shifted', 'grids', 'pairs', 'pointing', 'energy',
+    'single deletion', 'in domain', 'single\ndeletion', 'in\ndomain', '{0} – {1}',
+    '{0} (toy)', '{0} (real)', 'grid mosaics', 'filled', 'whole', 'grey', 'order', 'single', 'shifted', 'grids', 'pairs', 'pointing', 'energy',
     'insertion', 'deletion', 'best IoU', 'agreement', 'drawing']
 
 # code, expressions, styles, lists of keys: two words that nobody is told
