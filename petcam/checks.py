@@ -28,7 +28,7 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
-from .language import padded, tr, tr_html
+from .language import english, padded, tr, tr_html
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
@@ -587,6 +587,9 @@ class CheckReport:
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
 
+    def _repr_html_(self):
+        return tr_html(self._html())
+
     def _html(self, rubric=False):
         shown = zip(self.images[:_SHOWN], [] if self.maps is None else self.maps.cpu().float())
         overlays = [data_uri(image_bytes(overlay(image, m, signed=True))) for image, m in shown]
@@ -594,12 +597,10 @@ class CheckReport:
                       rows=[_row(c) for c in self.checks.values()],
                       rubric=self.rubric if rubric else [])
 
-    def _repr_html_(self):
-        return tr_html(self._html())
-
     def save(self, path, rubric=False)->Path:
         "Write the page, with the rubric or without, whole or not at all"
-        body = f'<h1>Checks of heatmaps</h1>{self._html(rubric)}'
+        with english():
+            body = f'<h1>Checks of heatmaps</h1>{self._html(rubric)}'
         html = page('petcam check', body)
         return atomic_write(path, lambda aside: Path(aside).write_text(html, encoding='utf-8'))
 

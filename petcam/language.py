@@ -7,17 +7,33 @@ __all__ = []
 
 # %% ../nbs/20a_language.ipynb #c002
 import html, json, os, re, textwrap, unicodedata, warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
 
 # %% ../nbs/20a_language.ipynb #c005
-def language()->str: # 'en' or 'zh'
+def wanted()->str: # 'en' or 'zh'
     "The reader's language: `PETCAM_LANG`, or else that of the locale"
     names = 'PETCAM_LANG', 'LC_ALL', 'LC_MESSAGES', 'LANG'
-    wanted = next((os.environ[o] for o in names if os.environ.get(o)), '')
-    return 'zh' if wanted.lower().startswith('zh') else 'en'
+    name = next((os.environ[o] for o in names if os.environ.get(o)), '')
+    return 'zh' if name.lower().startswith('zh') else 'en'
+
+_in_english = ContextVar('in_english', default=False)
+
+@contextmanager
+def english():
+    "Here petcam speaks English: a page is made, which brings the other language along"
+    before = _in_english.set(True)
+    try:
+        yield
+    finally:
+        _in_english.reset(before)
+
+def language()->str: # 'en' or 'zh'
+    "The language in which petcam speaks now"
+    return 'en' if _in_english.get() else wanted()
 
 # %% ../nbs/20a_language.ipynb #c008
 _VALUE = re.compile(r'\{(\d+)\}')

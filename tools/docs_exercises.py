@@ -5,8 +5,8 @@ import json
 import re
 from typing import NamedTuple
 import nbformat
-from docs_words import tr
-from petcam.web.page import render
+from docs_words import is_chinese, tr
+from petcam.web.page import render, site_script
 from project import ROOT
 
 SOLUTION = re.compile(r'<details>\s*<summary>Solution</summary>(.*?)</details>', re.S)
@@ -83,8 +83,13 @@ def exercise_cell(cell, made, known): # as it is read, as it would be shown, {na
     return made
 
 def setup(app):
-    "As an extension of Sphinx: the script and the style of the forms"
+    "As an extension of Sphinx: the script and the style of the forms; in Chinese their words"
     files = [str(WEB/name) for name in ('exercises.js', 'exercises.css')]
+    if is_chinese():
+        words = ROOT/'build'/'words.js'
+        words.write_text(site_script(), encoding='utf-8')
+        files.append(str(words))
+        app.add_js_file(words.name, loading_method='defer')
     app.connect('config-inited', lambda app, config: config.html_static_path.extend(files))
     app.add_js_file('exercises.js', loading_method='defer')
     app.add_css_file('exercises.css')

@@ -78,7 +78,8 @@ def draw(title, rows, words=None): # {name: (mean, low, high)}, {name: what is s
         y = TOP + ROW*(i + .5)
         colour, ink = (GREY, SOFT) if BASELINES.search(name) else (BLUE, INK)
         weight = 'bold' if name in winners else 'normal'
-        add('text', shown(name), x=left - 10, y=y + 4.5, text_anchor='end', font_weight=weight, fill=ink)
+        add('text', shown(name), x=left - 10, y=y + 4.5, text_anchor='end', font_weight=weight,
+            fill=ink)
         start, end = map(x, interval)
         add('line', x1=start, x2=end, y1=y, y2=y, stroke=colour, stroke_width=2)
         add('circle', cx=x(mean), cy=y, r=6 if name in winners else 4.5, fill=colour)
