@@ -153,7 +153,8 @@ def say(text, **how): # `how`: as for `print`
 _PIECE = re.compile(r'\s*[（《“]*(?:[\u3400-\u9fff]|[^\s\u3000-\u9fff\uff00-\uffef]+|.)'
                     '[，。；：？！）》”、…]*')
 
-def columns_of(text): # in a terminal
+def columns_of(text)->int:
+    "How wide a text is in a terminal"
     return sum(1 + (unicodedata.east_asian_width(o) in 'WF') for o in text)
 
 def padded(text:str, width:int)->str:
