@@ -19,27 +19,11 @@ SHOW = {'set_title', 'suptitle', 'set_xlabel', 'set_ylabel', 'set_label', 'text'
 SILENT = {'re', 'sub', 'fullmatch', 'search', 'compile', 'findall', 'split', 'getattr', 'hasattr',
           'filterwarnings', 'simplefilter', 'namedtuple', 'default_rng', 'replace', 'startswith',
           'endswith', 'removeprefix', 'einsum', 'import_module', 'find_spec', 'encode', 'partition'}
-ELSEWHERE = [ # what no literal of ours holds: words that are single or made elsewhere
-    # argparse's own
-    'usage:', 'options', 'positional arguments', 'show this help message and exit',
-    'the following arguments are required: {0}', 'unrecognized arguments: {0}',
-    'argument {0}: {1}', 'expected one argument', 'expected at least one argument',
-    'invalid choice: {0} (choose from {1})', 'ambiguous option: {0} could match {1}',
-    'not allowed with argument {0}', 'ignored explicit argument {0}',
-    # heads of columns, facts and panels, and what is put into a sentence
-    'images', 'network', 'batch', 'versions', 'time', 'seed', 'method', 'none', 'stopped', 'or',
-    'passed', 'FAILED', 'unanswered', 'unknown', 'toy', 'real', 'early', 'middle', 'late',
-    'top', 'bottom', 'left', 'right', 'centre', 'class', 'layer', 'activation',
-    'top left', 'top right', 'top centre', 'middle left', 'middle right',
-    'bottom left', 'bottom right', 'bottom centre',
-    # the checks
-    'mode', 'gradient', 'trained', 'believed', 'noise', 'shift', 'weights', 'inside', 'object',
-    # panels and sliders
-    'image', 'map', 'overlay', 'Class', 'Layer', 'Versus', 'kernel', 'padding',
-    # pages and figures of the study
-    'random map', 'centred Gaussian', 'random weights', 'random pixels', 'centre prior',
-    'single deletion', 'in domain', 'single', 'shifted', 'grids', 'pairs', 'pointing', 'energy',
-    'insertion', 'deletion', 'best IoU', 'agreement', 'drawing']
+
+def elsewhere():
+    "What no string in the code holds whole: `locale/elsewhere.txt`"
+    lines = (ROOT/'locale'/'elsewhere.txt').read_text(encoding='utf-8').splitlines()
+    return [o.replace('\\n', '\n') for o in lines if o and not o.startswith('#')]
 
 # code, expressions, styles, lists of keys: two words that nobody is told
 NOT_SAID = re.compile(r'[\\|]|lambda |import |^<|^\{\d\}-|^petcam [a-z]|^--\w+ \S+$|^slice\(|\dem|'
@@ -183,5 +167,5 @@ def about_program(): # -> two lists: what it says, its errors
     said, errors = _said([p for p in modules() if p.parent.name != 'exercises'])
     said += [Words(o, p.stem) for p in lessons() for cell in _cells(p)
              for o in drawn_in(cell)]
-    said = _once(said + [Words(o, '') for o in ELSEWHERE])
+    said = _once([Words(o, 'elsewhere') for o in elsewhere()] + said)
     return said, [o for o in _once(errors) if o.text not in {w.text for w in said}]

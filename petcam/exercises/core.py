@@ -157,6 +157,7 @@ def progress(
     "Say how many exercises of a lesson are right, and which are left"
     found = exercises(lesson)
     left = [name for name, o in found.items() if not o.solved]
-    n, names, is_ = len(found), ', '.join(left), 'is' if len(left) == 1 else 'are'
-    if left: _say(f'Exercises: {n - len(left)} of {n} right; {names} {is_} left.')
+    n, names = len(found), ', '.join(left)
+    if len(left) > 1: _say(f'Exercises: {n - len(left)} of {n} right; {names} are left.')
+    elif left: _say(f'Exercises: {n - 1} of {n} right; {names} is left.')
     else: _say(f'Exercises: {n} of {n} right.')
