@@ -28,7 +28,7 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
-from .language import english, padded, tr, tr_html
+from .language import english, language, padded, tr, tr_html
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
@@ -569,12 +569,13 @@ class CheckReport:
     @property
     def verdict(self)->str:
         "Which checks were passed; never that a map is right"
-        said = f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed'
-        if self.passed: said += f': {", ".join(self.passed)}'
-        if self.failed: said += f'; failed: {", ".join(self.failed)}'
-        if unasked := self._names(None): said += f'; unanswered: {", ".join(unasked)}'
-        return tr(f'{said}. This does not make a map right: '
-                  'a check rules out one way to be wrong.')
+        colon, semicolon, stop = '：；。' if language() == 'zh' else (': ', '; ', '. ')
+        groups = {f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed':
+                  self.passed, 'failed': self.failed, 'unanswered': self._names(None)}
+        said = [tr(words) + (colon + ', '.join(names) if names else '') # names stay as they are
+                for words, names in groups.items() if names or 'checks' in words]
+        return semicolon.join(said) + stop + tr('This does not make a map right: '
+                                                'a check rules out one way to be wrong.')
 
     @property
     def rubric(self)->list[Criterion]:
@@ -582,7 +583,7 @@ class CheckReport:
         return [_filled_in(words, self) for words in RUBRIC]
 
     def __repr__(self):
-        lines = [padded(tr(_SIGNS[c.passed]), 12) + padded(tr(name), 10) + tr(clean_name(c.answer)
+        lines = [padded(tr(_SIGNS[c.passed]), 12) + padded(name, 10) + tr(clean_name(c.answer)
                     + (f' It does not show {c.caveat}.' if c.passed else ''))
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])

@@ -217,7 +217,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
         _check_writable(path.parent)
         _save(seen, check_output(path, read, force))
         written.append(path)
-        _say(f"{file}: {seen}")
+        print(clean_name(f"{file}: {seen}"))
         _say(f"  wrote {path}")
     if wrong: raise BadImage('; '.join(wrong))
 
@@ -271,8 +271,8 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
                    method=method, class_names=names, activation=activation, seed=seed)
     images = 'image' if len(x) == 1 else 'images'
     _say(f"{len(x)} {images}, layer {report.layer}")
-    for line in str(report).splitlines():
-        _say(line)
+    for line in str(report).splitlines(): # in the reader's language
+        print(clean_name(line))
     _say(f"wrote {report.save(path, rubric)}")
     if rubric: _print_rubric(report.rubric)
 
