@@ -28,11 +28,11 @@ from .files.storage import atomic_write
 from .heatmap import as_mask, overlay, upsample
 from .localise import centre_prior, energy_inside, randomize_weights
 from .gradcam import class_maps
-from .language import padded, tr
+from .language import english, language, padded, tr, tr_html
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, find_method
 from .training.interrupts import safely, same_state
 from .training.numbers import check_number
-from .web.page import data_uri, image_bytes, page, render, spoken
+from .web.page import data_uri, image_bytes, page, render
 
 # %% ../nbs/53d_check.ipynb #c010
 QUESTIONS = { # name -> the question, and what its answer does not show
@@ -569,12 +569,13 @@ class CheckReport:
     @property
     def verdict(self)->str:
         "Which checks were passed; never that a map is right"
-        said = f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed'
-        if self.passed: said += f': {", ".join(self.passed)}'
-        if self.failed: said += f'; failed: {", ".join(self.failed)}'
-        if unasked := self._names(None): said += f'; unanswered: {", ".join(unasked)}'
-        return tr(f'{said}. This does not make a map right: '
-                  'a check rules out one way to be wrong.')
+        colon, semicolon, stop = '：；。' if language() == 'zh' else (': ', '; ', '. ')
+        groups = {f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed':
+                  self.passed, 'failed': self.failed, 'unanswered': self._names(None)}
+        said = [tr(words) + (colon + ', '.join(names) if names else '') # names stay as they are
+                for words, names in groups.items() if names or 'checks' in words]
+        return semicolon.join(said) + stop + tr('This does not make a map right: '
+                                                'a check rules out one way to be wrong.')
 
     @property
     def rubric(self)->list[Criterion]:
@@ -582,10 +583,13 @@ class CheckReport:
         return [_filled_in(words, self) for words in RUBRIC]
 
     def __repr__(self):
-        lines = [padded(tr(_SIGNS[c.passed]), 12) + padded(tr(name), 10) + tr(clean_name(c.answer)
+        lines = [padded(tr(_SIGNS[c.passed]), 12) + padded(name, 10) + tr(clean_name(c.answer)
                     + (f' It does not show {c.caveat}.' if c.passed else ''))
                  for name, c in self.checks.items()]
         return '\n'.join([self.verdict, *lines])
+
+    def _repr_html_(self):
+        return tr_html(self._html())
 
     def _html(self, rubric=False):
         shown = zip(self.images[:_SHOWN], [] if self.maps is None else self.maps.cpu().float())
@@ -594,12 +598,10 @@ class CheckReport:
                       rows=[_row(c) for c in self.checks.values()],
                       rubric=self.rubric if rubric else [])
 
-    def _repr_html_(self):
-        return spoken(self._html())
-
     def save(self, path, rubric=False)->Path:
         "Write the page, with the rubric or without, whole or not at all"
-        body = f'<h1>Checks of heatmaps</h1>{self._html(rubric)}'
+        with english():
+            body = f'<h1>Checks of heatmaps</h1>{self._html(rubric)}'
         html = page('petcam check', body)
         return atomic_write(path, lambda aside: Path(aside).write_text(html, encoding='utf-8'))
 

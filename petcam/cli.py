@@ -141,7 +141,7 @@ def _say(text): # names from outside cannot steer the terminal
 
 def _print_facts(facts):
     for name, value in facts:
-        _say(f"{name}: {value}")
+        _say(f"{tr(name)}: {tr(value)}")
 
 # %% ../nbs/55_cli.ipynb #c011
 def _files_in(images): # folders -> their images
@@ -217,7 +217,7 @@ def _cam(images, target, layer, method, model, weights, classes, mean, std, size
         _check_writable(path.parent)
         _save(seen, check_output(path, read, force))
         written.append(path)
-        _say(f"{file}: {seen}")
+        print(clean_name(f"{file}: {seen}"))
         _say(f"  wrote {path}")
     if wrong: raise BadImage('; '.join(wrong))
 
@@ -244,7 +244,7 @@ def _batch(prepare, files): # image file -> mask file or None; -> (b,3,h,w), (b,
             found.append(both)
         except BadImage as e: # the others go on
             wrong.append(str(e))
-            _say(f"left out: {e}")
+            _say(f"left out: {tr(e)}")
     if not found: raise BadImage('; '.join(wrong))
     xs, masks = zip(*found)
     if len({x.shape for x in xs}) > 1:
@@ -271,8 +271,8 @@ def _check(images, target, layer, method, model, weights, classes, mean, std, si
                    method=method, class_names=names, activation=activation, seed=seed)
     images = 'image' if len(x) == 1 else 'images'
     _say(f"{len(x)} {images}, layer {report.layer}")
-    for line in str(report).splitlines():
-        _say(line)
+    for line in str(report).splitlines(): # in the reader's language
+        print(clean_name(line))
     _say(f"wrote {report.save(path, rubric)}")
     if rubric: _print_rubric(report.rubric)
 
@@ -687,7 +687,7 @@ def _quiet_unless_first():
     return nullcontext() if is_first() else redirect_stdout(io.StringIO())
 
 def _warn(message, *_):
-    say(f"note: {clean_name(message)}", file=sys.stderr)
+    say(f"note: {tr(clean_name(message))}", file=sys.stderr)
 
 @contextmanager
 def _terminal():
@@ -732,6 +732,6 @@ def _carry_out(words, options):
     except Exception as e:
         said = _sentence(e, options)
         if not said or os.environ.get('PETCAM_TRACEBACK'): raise
-        say(f"petcam: {said}", file=sys.stderr)
+        say(f"petcam: {tr(said)}", file=sys.stderr)
         return 1
     return 0

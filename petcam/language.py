@@ -7,33 +7,65 @@ __all__ = []
 
 # %% ../nbs/20a_language.ipynb #c002
 import html, json, os, re, textwrap, unicodedata, warnings
-from contextlib import suppress
-from functools import lru_cache, wraps
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import cached_property, lru_cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
 
 # %% ../nbs/20a_language.ipynb #c005
-def language()->str: # 'en' or 'zh'
+def wanted()->str: # 'en' or 'zh'
     "The reader's language: `PETCAM_LANG`, or else that of the locale"
     names = 'PETCAM_LANG', 'LC_ALL', 'LC_MESSAGES', 'LANG'
-    wanted = next((os.environ[o] for o in names if os.environ.get(o)), '')
-    return 'zh' if wanted.lower().startswith('zh') else 'en'
+    name = next((os.environ[o] for o in names if os.environ.get(o)), '')
+    return 'zh' if name.lower().startswith('zh') else 'en'
+
+_in_english = ContextVar('in_english', default=False)
+
+@contextmanager
+def english():
+    "Here petcam speaks English: a page is made, which brings the other language along"
+    before = _in_english.set(True)
+    try:
+        yield
+    finally:
+        _in_english.reset(before)
+
+def language()->str: # 'en' or 'zh'
+    "The language in which petcam speaks now"
+    return 'en' if _in_english.get() else wanted()
 
 # %% ../nbs/20a_language.ipynb #c008
 _VALUE = re.compile(r'\{(\d+)\}')
 _IN, _LAST = r'((?:(?![.!?]\s|\n).)*?)', r'(.*)' # a value within a pattern, and at its end
-_JOINTS = [ # what parts are put together with, and what that is in Chinese
-    (r'(\n+)', {}), (r'(?<=[.!?])(\s+)', {' ': ''}), (r'(;\s)', {'; ': '；'}),
-    (r'(:\s)', {': ': '：'}), (r'(,\s)', {', ': '，'})]
+_PART = r'((?:(?![.!?;:,]\s|\n).)*?)' # one that holds no joint
+_JOINTS = r'(\n+)', r'(?:(?<=[.!?])|(?<=[.!?]\)))(\s+)', r'(;\s)', r'(:\s)', r'(,\s)' # of parts
+_MARKS = {'; ': '；', ': ': '：', ', ': '，'} # and what they are in Chinese
+_FEW = 10 # letters of a pattern that says little by itself
 
-def _expression(pattern): # '{0} of {1}' -> a regular expression, and the numbers of its values
-    first, *rest = _VALUE.split(pattern)
-    numbers, between = rest[::2], rest[1::2]
-    said = re.escape(first)
-    for i, text in enumerate(between):
-        at_end = i == len(between) - 1 and not text
-        said += (_LAST if at_end else _IN) + re.escape(text)
-    return re.compile(said, flags=re.S), numbers
+class _Pattern: # '{0} of {1}'
+    def __init__(self, english, value=_IN, last=_LAST):
+        first, *rest = _VALUE.split(english)
+        self.english, self.numbers, self.value, self.last = english, rest[::2], value, last
+        self.fixed = [first, *rest[1::2]]
+        self.longest = max(self.fixed, key=len) # for a quick test
+        own = ''.join(self.fixed)
+        self.letters, self.length = len(re.findall('[A-Za-z]', own)), len(own)
+
+    @cached_property
+    def expression(self):
+        first, *between = map(re.escape, self.fixed)
+        values = [self.value]*len(between)
+        if not between[-1]: values[-1] = self.last
+        return re.compile(first + ''.join(map(''.join, zip(values, between))), flags=re.S)
+
+    def values(self, text): # {number: value}, or None
+        found = self.longest in text and self.expression.fullmatch(text)
+        return dict(zip(self.numbers, found.groups())) if found else None
+
+def _alone(words): # sentences that follow others, without those
+    return {english[4:]: said[3:].lstrip() for english, said in words.items()
+            if re.fullmatch(r'\{0\} .*\.', english, flags=re.S) and said.startswith('{0}')}
 
 class Catalogue:
     "Sentences and patterns of English, and what they are in another language"
@@ -41,22 +73,25 @@ class Catalogue:
         self,
         words:dict, # {English: Chinese}
     ):
-        self.words, self.unknown = words, set() # what was asked for and not known
-        patterns = [o for o in words if _VALUE.search(o)]
-        own = {o: max(_VALUE.split(o)[::2], key=len) for o in patterns} # a quick test
-        patterns.sort(key=lambda o: -len(_VALUE.sub('', o)))
-        self.patterns = [(own[o], o, []) for o in patterns]
+        self.words = _alone(words) | words
+        self.unknown = set() # what was asked for and not known
+        patterns = [_Pattern(o) for o in self.words if _VALUE.search(o)]
+        patterns.sort(key=lambda o: (-o.letters, -o.length))
+        self.vague = [o for o in patterns if o.letters < _FEW]
+        self.patterns = [o if o.letters >= _FEW else _Pattern(o.english, _PART, _PART)
+                         for o in patterns]
         self.tr = lru_cache(4096)(self.tr)
 
     def known(self, text)->str|None:
         "The translation of a whole sentence"
         if text in self.words: return self.words[text]
-        for own, pattern, compiled in self.patterns:
-            if own not in text: continue
-            if not compiled: compiled += _expression(pattern)
-            if found := compiled[0].fullmatch(text):
-                values = dict(zip(compiled[1], map(self.tr, found.groups())))
-                return _VALUE.sub(lambda o: values[o[1]], self.words[pattern])
+        return self._filled(text, self.patterns)
+
+    def _filled(self, text, patterns): # by the first that fits, or None
+        for pattern in patterns:
+            values = pattern.values(text)
+            if values is None: continue
+            return _VALUE.sub(lambda o: self.tr(values[o[1]]), self.words[pattern.english])
 
     def tr(self, text)->str:
         "Text in the other language, as far as it is known"
@@ -64,19 +99,20 @@ class Catalogue:
         core = text.strip()
         said = self.known(core)
         if said is None: said = self._joined(core)
+        if said is None: said = self._filled(core, self.vague)
         if said is None:
             self.unknown.add(core)
             said = core
         return said.join(text.split(core, 1)) if core != text else said
 
     def _joined(self, text): # part by part; None: nothing of it is known
-        for joint, marks in _JOINTS:
+        for joint in _JOINTS:
             parts = re.split(joint, text)
             if len(parts) == 1: continue
             said, i = [], 0
             while i < len(parts):
                 run, n = self._run(parts[i:])
-                said += [run, *(marks.get(o, o) for o in parts[i + n:i + n + 1])]
+                said += [run, *(_mark(run, o) for o in parts[i + n:i + n + 1])]
                 i += n + 1
             whole = ''.join(said)
             return whole if is_chinese(whole) else None
@@ -86,6 +122,10 @@ class Catalogue:
             said = self.known(''.join(parts[:n]))
             if said is not None: return said, n
         return self.tr(parts[0]), 1
+
+def _mark(before, joint): # in Chinese; no space after a wide mark
+    if joint == ' ' and re.search('[\u3000-\u9fff\uff00-\uffef”]$', before): return ''
+    return _MARKS.get(joint, joint)
 
 def is_chinese(text)->bool:
     "Is there a Chinese character in it?"
@@ -113,7 +153,8 @@ def say(text, **how): # `how`: as for `print`
 _PIECE = re.compile(r'\s*[（《“]*(?:[\u3400-\u9fff]|[^\s\u3000-\u9fff\uff00-\uffef]+|.)'
                     '[，。；：？！）》”、…]*')
 
-def columns_of(text): # in a terminal
+def columns_of(text)->int:
+    "How wide a text is in a terminal"
     return sum(1 + (unicodedata.east_asian_width(o) in 'WF') for o in text)
 
 def padded(text:str, width:int)->str:

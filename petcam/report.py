@@ -22,6 +22,7 @@ from .explore import explorer_fragment
 from .files.images import BadImage, load_image
 from .files.storage import atomic_write
 from .heatmap import describe
+from .language import english
 from .methods import explain_batch
 from .mistakes import confusion, confusion_figure, most_confused, top_losses
 from .onecycle import Learner, cnn_learner
@@ -142,7 +143,7 @@ def _mistakes(learn, logits, y, losses, surprising): # for each the image and tw
         predicted, true = int(logits[i].argmax()), int(y[i])
         if predicted == true: continue
         caption = f'{data.valid_ds.files[i].name}, loss {losses[i]:.2f}'
-        rows.append([image_html(_pixels(image), f'a {data.classes[true]}', caption),
+        rows.append([image_html(_pixels(image), data.classes[true], caption),
                      _map_html(_explained(learn, image, predicted), 'predicted '),
                      _map_html(_explained(learn, image, true), 'it is ')])
     return rows
@@ -153,6 +154,7 @@ def _explorer(learn, image, surprising): # for the two animals and a few more im
     return explorer_fragment(learn, [image, *(o for _, o in surprising)], titles=titles)
 
 # %% ../nbs/54_report.ipynb #c014
+@english()
 def report_html(
     learn:Learner,
     runs:list[Run],

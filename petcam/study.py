@@ -28,7 +28,7 @@ from .engine.plots import plot_intervals
 from .engine.statistics import Interval
 from .engine.targets import check_logits, probabilities, target_classes
 from .heatmap import describe, upsample
-from .language import columns_of, padded, say, tr
+from .language import columns_of, english, padded, say, tr
 from .localise import centre_prior, energy_inside, pointing_game, randomize_weights, score
 from .methods import CLASS_AGNOSTIC, METHODS, apply_method, explain_batch
 from .toy.breeds import BREEDS
@@ -510,6 +510,7 @@ _FIGURE_ALT = ('Dots with 95 % intervals: above the scores of each method, its r
                'hollow, the baselines grey; below by how much the method beats the best baseline. '
                'The same numbers are in localise.csv.')
 
+@english()
 def study_html(
     model:nn.Module,
     data,

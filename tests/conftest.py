@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 HERE = Path(__file__).parent
+os.environ['PETCAM_LANG'] = 'en'   # whatever the locale of the machine; its processes, too
 signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background ignores Ctrl-C, which some tests press
 torch.set_num_threads(1)   # small networks: more threads only wait for each other
 REAL_PETS, REAL_WEIGHTS = HERE.parents[1]/'shared'/'pets', HERE.parents[1]/'shared'/'weights'/'mobilenet_v2-imagenet.pth'

@@ -140,7 +140,7 @@ def test_the_policy_names_the_styles_and_the_script_of_the_page(report):
     [policy] = re.findall('http-equiv="Content-Security-Policy" content="(.*?)"', html)
     allowed = re.findall("'sha256-(.*?)'", policy)
     inline = re.findall('<(?:style|script)>(.*?)</(?:style|script)>', html, re.S)
-    assert len(inline) == 3 and all(base64.b64encode(hashlib.sha256(o.encode()).digest()).decode() in allowed for o in inline)
+    assert len(inline) == 4 and all(base64.b64encode(hashlib.sha256(o.encode()).digest()).decode() in allowed for o in inline)
     assert policy.startswith("default-src 'none'; img-src data:; ") and 'unsafe' not in policy
 
 # --- with a screen reader or a keyboard

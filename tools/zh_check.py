@@ -84,11 +84,14 @@ def _style(chinese):
         found = re.search(f'.{{0,6}}(?:{pattern}).{{0,6}}', text)
         if found: yield f'{fault}: {found[0]!r}'
 
-def _stars(chinese): # `**词。**后` is not bold: a mark stands between the word and the stars
-    text = re.sub(r'\$[^$\n]+\$', '', chinese)
-    for block in MarkdownIt('commonmark').enable('table').parse(text):
-        shown = [o.content for o in block.children or [] if o.type == 'text' and '*' in o.content]
-        if shown: yield f'stars that are shown: {shown[0][-30:]!r}'
+def _shown_stars(text): # `**词。**后` is not bold: a mark stands between the word and the stars
+    blocks = MarkdownIt('commonmark').enable('table').parse(re.sub(r'\$[^$\n]+\$', '', text))
+    inside = [o for block in blocks for o in block.children or []]
+    return [o.content for o in inside if o.type == 'text' and '*' in o.content]
+
+def _stars(english, chinese):
+    shown = _shown_stars(chinese)
+    if shown and not _shown_stars(english): yield f'stars that are shown: {shown[0][-30:]!r}'
 
 def faults(entry, known):
     "What is wrong with an entry of a catalogue, in words"
@@ -96,7 +99,7 @@ def faults(entry, known):
     if not entry.msgstr: return ['not translated']
     english, chinese = entry.msgid, entry.msgstr
     found = [*_marks(english, chinese), *_lines(english, chinese), *_numbers(english, chinese),
-             *_values(english, chinese), *_style(chinese), *_stars(chinese)]
+             *_values(english, chinese), *_style(chinese), *_stars(english, chinese)]
     not_terms = excused(entry)
     for term in used(english, known):
         if not_terms.isdisjoint(term.english) and not any(o in chinese for o in term.chinese):

@@ -34,7 +34,8 @@ def in_template(source):
 STRING = r"'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`"
 HOLE = re.compile(r'\$\{(?:[^{}]|\{[^{}]*\})*\}')
 PYTHONS_OWN = "words: petcam's own" # in the title of a part of a script: the program says it, too
-NOT_SAID = re.compile(r'\.px-|pc-exercise|\bdata-|^(use strict|linear-gradient.*|script, .*|\(pointer.*)$')
+NOT_SAID = re.compile(
+    r'\.px-|pc-exercise|\bdata-|^(use strict|linear-gradient.*|script, .*|\(pointer.*)$')
 
 TOGETHER = [ # what scripts and program put together of a verdict, a layer and what the map shows
     '{0}: logit {1}, {2}, rank {3} of {4}. {5}',
@@ -43,8 +44,7 @@ TOGETHER = [ # what scripts and program put together of a verdict, a layer and w
     '{0}: logit {1}, {2}, rank {3} of {4}; the model predicts {5} ({6}), {7} x {8}, '
     '{9} (layer {10}), {11}. {12}',
     '{0}: logit {1}, {2}, {3} x {4}, {5} (layer {6}), {7}. {8}',
-    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}',
-    *(f'{{0}} x {{1}}, {depth}' for depth in ('early', 'middle', 'late'))]
+    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}']
 ALONE = [ # words of one word that pages say, and names of places
     'image', 'map', 'head', 'momentum', 'batch', 'camera', 'early', 'middle', 'late', 'centre',
     'size', 'channel', 'strongest first', '1e-2 for all', '1e-4 to 1e-2', '1e-6 to 1e-3',

@@ -3,7 +3,7 @@
 Found in the source by `ast`, by one rule: a string with two words or more is said to somebody;
 one with a single word is, if it is the title or label of something. Not counted are docstrings,
 asserts, what is compared or looked up, and expressions for `re`. An f-string is a pattern:
-`{0} at layer {1}`. Of the lessons' own cells only the words in figures count.
+`{0} at layer {1}`. Of the lessons' own cells those count that draw, without what they print.
 """
 import ast
 import json
@@ -19,31 +19,17 @@ SHOW = {'set_title', 'suptitle', 'set_xlabel', 'set_ylabel', 'set_label', 'text'
 SILENT = {'re', 'sub', 'fullmatch', 'search', 'compile', 'findall', 'split', 'getattr', 'hasattr',
           'filterwarnings', 'simplefilter', 'namedtuple', 'default_rng', 'replace', 'startswith',
           'endswith', 'removeprefix', 'einsum', 'import_module', 'find_spec', 'encode', 'partition'}
-ELSEWHERE = [ # what no literal of ours holds: words that are single or made elsewhere
-    # argparse's own
-    'usage:', 'options', 'positional arguments', 'show this help message and exit',
-    'the following arguments are required: {0}', 'unrecognized arguments: {0}',
-    'argument {0}: {1}', 'expected one argument', 'expected at least one argument',
-    'invalid choice: {0} (choose from {1})', 'ambiguous option: {0} could match {1}',
-    'not allowed with argument {0}', 'ignored explicit argument {0}',
-    # heads of columns, facts and panels, and what is put into a sentence
-    'images', 'network', 'batch', 'versions', 'time', 'seed', 'method', 'none', 'stopped', 'or',
-    'passed', 'FAILED', 'unanswered', 'unknown', 'toy', 'real', 'early', 'middle', 'late',
-    'top', 'bottom', 'left', 'right', 'centre', 'class', 'layer', 'activation',
-    'top left', 'top right', 'top centre', 'middle left', 'middle right',
-    'bottom left', 'bottom right', 'bottom centre',
-    # the checks
-    'mode', 'gradient', 'trained', 'believed', 'noise', 'shift', 'weights', 'inside', 'object',
-    # panels and sliders
-    'image', 'map', 'overlay', 'Class', 'Layer', 'Versus', 'kernel', 'padding',
-    # pages and figures of the study
-    'random map', 'centred Gaussian', 'random weights', 'random pixels', 'centre prior',
-    'single deletion', 'in domain', 'single', 'shifted', 'grids', 'pairs', 'pointing', 'energy',
-    'insertion', 'deletion', 'best IoU', 'agreement', 'drawing']
+
+def elsewhere():
+    "What no string in the code holds whole: `locale/elsewhere.txt`"
+    lines = (ROOT/'locale'/'elsewhere.txt').read_text(encoding='utf-8').splitlines()
+    return [o.replace('\\n', '\n') for o in lines if o and not o.startswith('#')]
 
 # code, expressions, styles, lists of keys: two words that nobody is told
 NOT_SAID = re.compile(r'[\\|]|lambda |import |^<|^\{\d\}-|^petcam [a-z]|^--\w+ \S+$|^slice\(|\dem|'
-                      r'^(middle (soft|bold)|row wrap|solid solid .*|prick .*|thin plume .*)$')
+                      r'^(middle (soft|bold)|row wrap|solid solid .*|prick .*|thin plume .*|'
+                      r'to have 3 channels.*|expected 4D input|single memory location)$')
+DRAWS = re.compile(r'plt\.|Figure|plot_|show_|play\(|\.set\(|set_title|title=|titles=')
 
 def _name(call): # of what is called
     f = call.func
@@ -87,8 +73,8 @@ def has_words(text, least=2):
     return joined and any(len(o) > 1 and o[1:].islower() for o in words)
 
 class _Reader(ast.NodeVisitor):
-    def __init__(self, only_figures):
-        self.only_figures, self.found, self.errors = only_figures, [], []
+    def __init__(self, silent=()):
+        self.silent, self.found, self.errors = SILENT | {*silent}, [], []
 
     def say(self, node, least):
         parts = _parts(node)
@@ -102,7 +88,7 @@ class _Reader(ast.NodeVisitor):
         return True
 
     def generic_visit(self, node):
-        if self.only_figures or not self.say(node, 2): super().generic_visit(node)
+        if not self.say(node, 2): super().generic_visit(node)
 
     def shown(self, node): # a title, or a list of them
         if isinstance(node, (ast.List, ast.Tuple)):
@@ -114,15 +100,15 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node):
         name = _name(node)
-        if name in SILENT: return
-        if name == 'format' and not self.only_figures and self.say(node, 2): return
+        if name in self.silent: return
+        if name == 'format' and self.say(node, 2): return
         self.visit(node.func)
         for o in node.args:
             if name in SHOW: self.shown(o)
             else: self.visit(o)
         for o in node.keywords:
             if o.arg in SHOWN: self.shown(o.value)
-            else: self.visit(o.value)
+            elif o.arg != 'loc': self.visit(o.value)
 
     def visit_Expr(self, node): # not a docstring
         if not isinstance(node.value, ast.Constant): self.visit(node.value)
@@ -144,11 +130,17 @@ class _Reader(ast.NodeVisitor):
     def visit_AnnAssign(self, node):
         if node.value: self.visit(node.value)
 
-def said_in(source, only_figures=False):
+def said_in(source):
     "The sentences in a program's source, and those of its errors"
-    reader = _Reader(only_figures)
+    reader = _Reader()
     reader.visit(ast.parse(source))
     return reader.found, reader.errors
+
+def drawn_in(cell):
+    "The words in the figures of a lesson's cell"
+    reader = _Reader(silent={'print'})
+    if DRAWS.search(cell): reader.visit(ast.parse(cell))
+    return reader.found
 
 def _cells(notebook): # the code of a notebook, without magics
     cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
@@ -174,6 +166,6 @@ def about_program(): # -> two lists: what it says, its errors
     "What the program says, and the words in figures of the lessons"
     said, errors = _said([p for p in modules() if p.parent.name != 'exercises'])
     said += [Words(o, p.stem) for p in lessons() for cell in _cells(p)
-             for o in said_in(cell, only_figures=True)[0]]
-    said = _once(said + [Words(o, '') for o in ELSEWHERE])
+             for o in drawn_in(cell)]
+    said = _once([Words(o, 'elsewhere') for o in elsewhere()] + said)
     return said, [o for o in _once(errors) if o.text not in {w.text for w in said}]

@@ -32,9 +32,9 @@ class Exercise:
         "Say whether `answer` is right; `own` and `named` are things of the reader it depends on"
         said = UNANSWERED if answer is None else self._hint(answer, *own, **named)
         self.solved = said is None
-        if self.solved: _say(f'Right. {self.why}')
+        if self.solved: _say(f'Right. {tr(self.why)}')
         elif said == UNANSWERED: self._ask()
-        else: _say(f'Not yet: {said}')
+        else: _say(f'Not yet: {tr(said)}')
 
     def _hint(self, answer, *own, **named):
         try:
@@ -45,7 +45,7 @@ class Exercise:
     def _ask(self):
         _say(UNANSWERED)
         for letter, words in (self.options or {}).items():
-            _say(f'{letter}: {words}', '   ')
+            _say(f'{letter}: {tr(words)}', '   ')
 
 # %% ../../nbs/56_exercises.ipynb #c007
 def _as_number(answer): # -> a float, or None
@@ -157,6 +157,7 @@ def progress(
     "Say how many exercises of a lesson are right, and which are left"
     found = exercises(lesson)
     left = [name for name, o in found.items() if not o.solved]
-    if left: rest = f'; {", ".join(left)} {"is" if len(left) == 1 else "are"} left.'
-    else: rest = '.'
-    _say(f'Exercises: {len(found) - len(left)} of {len(found)} right{rest}')
+    n, names = len(found), ', '.join(left)
+    if len(left) > 1: _say(f'Exercises: {n - len(left)} of {n} right; {names} are left.')
+    elif left: _say(f'Exercises: {n - 1} of {n} right; {names} is left.')
+    else: _say(f'Exercises: {n} of {n} right.')

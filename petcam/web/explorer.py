@@ -16,6 +16,7 @@ from markupsafe import Markup
 from torch import Tensor
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
+from ..language import english
 from ..engine.explanation import where_in_words
 from ..engine.targets import verdict
 from ..methods import CLASS_AGNOSTIC, METHODS
@@ -124,5 +125,7 @@ def explorer_html(
 )->Path:
     "Write the explorer as one file that needs no kernel and no network"
     heading = Markup('<h1>{}</h1>').format(title)
-    text = page(title, '\n'.join([heading, explorer_fragment(learn, images, **kw)]))
+    with english():
+        view = explorer_fragment(learn, images, **kw)
+    text = page(title, '\n'.join([heading, view]))
     return atomic_write(path, lambda aside: Path(aside).write_text(text, encoding='utf-8'))

@@ -7,34 +7,49 @@
 
 const VALUE = /\{(\d+)\}/;
 const WITHIN = '((?:(?![.!?]\\s|\\n).)*?)', LAST = '(.*)'; // a value in a sentence, and at its end
-const JOINTS = [ // what parts are put together with, after what, and what that is in Chinese
-  [/()(\n+)/g, {}], [/([.!?])(\s+)/g, {' ': ''}], [/()(;\s)/g, {'; ': '；'}],
-  [/()(:\s)/g, {': ': '：'}], [/()(,\s)/g, {', ': '，'}],
-];
+const PART = '((?:(?![.!?;:,]\\s|\\n).)*?)'; // one that holds no joint
+const JOINTS = [/()(\n+)/g, /([.!?]\)?)(\s+)/g, /()(;\s)/g, /()(:\s)/g, /()(,\s)/g]; // of parts: what stays, what lies between
+const MARKS = {'; ': '；', ': ': '：', ', ': '，'}; // and what they are in Chinese
+const FEW = 10; // letters of a pattern that says little by itself
 
-function asPattern(english) { // 'rank {0} of {1}' -> an expression, and the numbers of its groups
+function patternOf(english, value = WITHIN, last = LAST) { // 'rank {0} of {1}'
   const pieces = english.split(VALUE), fixed = pieces.filter((_, i) => i % 2 === 0);
   const numbers = pieces.filter((_, i) => i % 2), ends = fixed.length - 1;
   const literal = fixed.map(o => o.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-  const source = literal.reduce((all, o, i) => all + (i === ends && !o ? LAST : WITHIN) + o);
-  const longest = fixed.reduce((a, b) => b.length > a.length ? b : a); // a quick test
-  return {english, numbers, longest, length: fixed.join('').length, expression: new RegExp(`^${source}$`, 's')};
+  const source = literal.reduce((all, o, i) => all + (i === ends && !o ? last : value) + o);
+  const longest = fixed.reduce((a, b) => b.length > a.length ? b : a); // for a quick test
+  const {length} = fixed.join(''), letters = fixed.join('').replace(/[^A-Za-z]/g, '').length;
+  return {english, numbers, longest, letters, length, expression: new RegExp(`^${source}$`, 's')};
+}
+
+function alone(table) { // sentences that follow others, without those
+  const follow = Object.entries(table).filter(([english, said]) =>
+    /^\{0\} .*\.$/s.test(english) && said.startsWith('{0}'));
+  return Object.fromEntries(follow.map(([english, said]) => [english.slice(4), said.slice(3).trimStart()]));
+}
+
+function markOf(before, joint) { // in Chinese; no space after a wide mark
+  if (joint === ' ' && /[\u3000-\u9fff\uff00-\uffef”]$/.test(before)) return '';
+  return MARKS[joint] ?? joint;
 }
 
 function translator(table) { // {English: Chinese} -> a function of a text
-  const words = new Map(Object.entries(table)), kept = new Map();
-  const patterns = [...words.keys()].filter(o => VALUE.test(o)).map(asPattern);
-  patterns.sort((a, b) => b.length - a.length);
+  const words = new Map(Object.entries({...alone(table), ...table})), kept = new Map();
+  const all = [...words.keys()].filter(o => VALUE.test(o)).map(o => patternOf(o));
+  all.sort((a, b) => b.letters - a.letters || b.length - a.length);
+  const vague = all.filter(o => o.letters < FEW);
+  const patterns = all.map(o => o.letters < FEW ? patternOf(o.english, PART, PART) : o);
 
-  function known(text) { // a whole sentence, or undefined
-    if (words.has(text)) return words.get(text);
-    for (const {english, numbers, longest, expression} of patterns) {
+  function filled(text, candidates) { // by the first that fits, or undefined
+    for (const {english, numbers, longest, expression} of candidates) {
       const found = text.includes(longest) && text.match(expression);
       if (!found) continue;
-      const values = Object.fromEntries(numbers.map((n, i) => [n, tr(found[i + 1])]));
-      return words.get(english).replace(/\{(\d+)\}/g, (_, n) => values[n]);
+      const values = Object.fromEntries(numbers.map((n, i) => [n, found[i + 1]]));
+      return words.get(english).replace(/\{(\d+)\}/g, (_, n) => tr(values[n]));
     }
   }
+
+  const known = text => words.get(text) ?? filled(text, patterns); // a whole sentence
 
   function run(parts) { // the longest known run of parts at the front, of six at most, and its length
     for (let n = Math.min(parts.length, 11); n > 1; n -= 2) {
@@ -45,13 +60,13 @@ function translator(table) { // {English: Chinese} -> a function of a text
   }
 
   function joined(text) { // part by part, or undefined: nothing of it is known
-    for (const [joint, marks] of JOINTS) {
+    for (const joint of JOINTS) {
       const parts = text.replace(joint, '$1\0$2\0').split('\0');
       if (parts.length === 1) continue;
       let whole = '';
       for (let i = 0; i < parts.length;) {
-        const [said, n] = run(parts.slice(i)), mark = parts[i + n] ?? '';
-        whole += said + (marks[mark] ?? mark);
+        const [said, n] = run(parts.slice(i));
+        whole += said + markOf(said, parts[i + n] ?? '');
         i += n + 1;
       }
       return /[\u3400-\u9fff]/.test(whole) ? whole : undefined;
@@ -62,7 +77,7 @@ function translator(table) { // {English: Chinese} -> a function of a text
     if (!/[A-Za-z]{2}/.test(text)) return text;
     if (!kept.has(text)) {
       const core = text.trim();
-      kept.set(text, text.replace(core, () => known(core) ?? joined(core) ?? core));
+      kept.set(text, text.replace(core, () => known(core) ?? joined(core) ?? filled(core, vague) ?? core));
     }
     return kept.get(text);
   }
@@ -74,7 +89,7 @@ function translator(table) { // {English: Chinese} -> a function of a text
 
 const LANGUAGES = {en: {tag: 'en', name: 'English'}, zh: {tag: 'zh-CN', name: '中文'}};
 const SPOKEN = ['alt', 'aria-label', 'aria-valuetext', 'placeholder', 'title'];
-const SILENT = 'script, style, code, [translate=no]'; // whose words stay as they are
+const SILENT = 'script, style, noscript, code, [translate=no]'; // whose words stay as they are
 const isChinese = c => /[\u3000-\u9fff\uff00-\uffef]/.test(c);
 
 // white space beside Chinese goes where words stand on its other side: the table has what is wanted there

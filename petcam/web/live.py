@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from markupsafe import Markup
 from ..files.storage import atomic_write, cache_dir
-from ..language import tr
+from ..language import english, tr
 from ..toy.scenes import draw_pair
 from .explorer import (
     contents, explorer_fragment, first_view, known_methods, small_layers)
@@ -163,8 +163,9 @@ def export_page(
         kw = dict(titles=titles) | kw
     files, why = _engine() if live else (None, '')
     if why: warnings.warn(tr(f'the page holds stored maps only: {why}'), stacklevel=2)
-    if files: view = _live_view(learn, images, files, note, methods, alpha, how, kw)
-    else: view = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
+    with english():
+        if files: view = _live_view(learn, images, files, note, methods, alpha, how, kw)
+        else: view = explorer_fragment(learn, images, alpha, methods=methods, **how, **kw)
     body = render('export.html', title=title, view=view, live=bool(files), why=why, note=note,
                   engine=_RELEASE.replace('@', ' '))
     text = page(f'petcam · {title}', body, live=bool(files))

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 from ..engine.names import clean_name
-from ..language import chinese, language
+from ..language import chinese, language, wanted
 
 # %% ../../nbs/51_page.ipynb #c005
 def _asset(name): # a file of petcam/web, which goes into a page as it is
@@ -63,12 +63,15 @@ def _needed(page): # {English: Chinese} of the sentences that may come up in a p
     text = re.sub('[A-Za-z0-9+/=]{200,}', '', page) # not in images and networks
     text = re.sub(r"['`]\s*\+\s*['`]", '', html.unescape(text)) # a script's, on two lines
     text = re.sub(r'\s+', ' ', text)
-    def is_there(english):
-        return all(o.strip() in text for o in re.split(r'\{\d+\}', english))
-    return {english: o for english, o in chinese().words.items() if is_there(english)}
+    words = set(re.findall(r'\w+', text))
+    def is_there(part):
+        single = re.findall(r'\w+', part)
+        return len(single) < 3 and words.issuperset(single) or part.strip() in text
+    return {english: said for english, said in chinese().words.items()
+            if all(map(is_there, re.split(r'\{\d+\}', english)))}
 
 def _words(page): # what lets it be read in Chinese
-    table = for_script(dict(language=language(), table=_needed(page)))
+    table = for_script(dict(language=wanted(), table=_needed(page)))
     return render('words.html', table=table)
 
 def spoken(
