@@ -1,17 +1,21 @@
 // Chinese is written without spaces: a query is cut into the longest words that the index knows.
 function splitQuery(query) {
-    const known = word => Search._index?.terms[word] !== undefined || Search._index?.titleterms[word] !== undefined;
-    const words = [];
-    for (const run of query.match(/\p{Script=Han}+|[\p{Letter}\p{Number}_\p{Emoji_Presentation}--\p{Script=Han}]+/gv) ?? []) {
-        if (!/\p{Script=Han}/u.test(run)) { words.push(run); continue; }
+    const {terms, titleterms} = Search._index;
+    const longest = text => {
+        let end = text.length;
+        while (end > 0 && !Object.hasOwn(terms, text.slice(0, end)) && !Object.hasOwn(titleterms, text.slice(0, end))) end--;
+        return text.slice(0, end);
+    };
+    const words = chinese => {
         const found = [];
-        for (let i = 0; i < run.length;) {
-            let end = run.length;
-            while (end > i && !known(run.slice(i, end))) end--;
-            if (end > i) found.push(run.slice(i, end));
-            i = Math.max(end, i + 1);
+        for (let left = chinese; left;) {
+            const word = longest(left);
+            if (word) found.push(word);
+            left = left.slice(word.length || 1);
         }
-        words.push(...found.length ? found : [run]);
-    }
-    return words;
+        return found.length ? found : [chinese];
+    };
+    return query.split(/[^\p{Letter}\p{Number}_\p{Emoji_Presentation}]+/u)
+        .flatMap(part => part.split(/(\p{Script=Han}+)/u)).filter(Boolean)
+        .flatMap(part => /\p{Script=Han}/u.test(part) ? words(part) : [part]);
 }

@@ -33,6 +33,23 @@ def browser():
         late.start()
     late.cancel()
 
+@pytest.fixture(scope='session')
+def site():
+    "All pages of the site"
+    from sitepages import built     # which needs npm and Sphinx
+    return built()
+
+@pytest.fixture
+def tab(browser, site):
+    "A page that notes what it asks for and complains about"
+    tab = browser.new_page()
+    tab.elsewhere, tab.complaints = [], []
+    tab.on('request', lambda r: None if r.url.startswith(('file:', 'data:', 'blob:')) else tab.elsewhere.append(r.url))
+    tab.on('console', lambda m: tab.complaints.append(m.text) if m.type == 'error' else None)
+    tab.on('pageerror', lambda e: tab.complaints.append(str(e)))
+    yield tab
+    tab.close()
+
 def stop_driver():
     for child in psutil.Process().children():
         if 'playwright' in ' '.join(child.cmdline()): child.kill()

@@ -1,17 +1,13 @@
 """The site: each example and link is tried, and every page is opened in a real browser, from files and with no network."""
-import doctest, importlib, json, re, shutil, subprocess, sys
+import doctest, importlib, json, re, shutil, sys
 from contextlib import redirect_stdout
-from html.parser import HTMLParser
-from importlib.util import find_spec
 from io import StringIO
-from itertools import product
-from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 import pytest
 from axe import violations
+from sitepages import ROOT, address, dead_links, serious, unreadable
 
-ROOT = Path(__file__).parents[1]
-DOCS, SITE = ROOT/'docs', ROOT/'build'/'site'
+DOCS = ROOT/'docs'
 sys.path.insert(0, str(ROOT/'tools'))
 from project import dotted, lessons, modules, workshop
 
@@ -65,43 +61,15 @@ def test_one_setting_says_where_the_lessons_are(monkeypatch):
 
 # --- the pages themselves
 
-class Page(HTMLParser):
-    "What a page links to, loads and names"
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.links, self.loads, self.ids, self.images = path, [], [], set(), []
-        self.feed(path.read_text(encoding='utf-8'))
-
-    def handle_starttag(self, tag, attributes):
-        a = dict(attributes)
-        if 'id' in a: self.ids.add(a['id'])
-        if tag == 'a' and 'href' in a: self.links.append(a['href'])
-        if tag in ('script', 'img', 'iframe') and 'src' in a: self.loads.append(a['src'])
-        if tag == 'link' and a.get('rel') in ('stylesheet', 'icon', 'preload', 'shortcut icon'): self.loads.append(a['href'])
-        if tag == 'img': self.images.append(a)
-
 @pytest.fixture(scope='session')
-def pages():
-    if not find_spec('sphinx') or not find_spec('ziamath'): pytest.skip("Sphinx is not installed: pip install -e '.[docs]', or `make docs`")
-    done = subprocess.run([sys.executable, str(ROOT/'tools'/'docs.py')], capture_output=True, text=True)
-    assert not done.returncode, done.stdout + done.stderr
-    return {p.relative_to(SITE).as_posix(): Page(p) for p in sorted(SITE.rglob('*.html'))}
+def pages(site): return {name: page for name, page in site.items() if not name.startswith('zh/')}
 
 def test_the_pages_are_there(pages):
     assert {'index.html', 'your_model.html', 'fastai.html', 'results.html', 'glossary.html', 'api.html', 'search.html'} <= pages.keys()
     from docs_api import all_modules
     assert {f'{o}.html' for o in PAGES} | {f'api/{o}.html' for o in all_modules()} <= pages.keys()
 
-def test_every_link_and_anchor_leads_somewhere(pages):
-    dead = []
-    for name, page in pages.items():
-        for link in page.links + page.loads:
-            at = urlsplit(link)
-            if at.scheme in ('http', 'https', 'data', 'mailto'): continue
-            target = (page.path.parent/unquote(at.path)).resolve() if at.path else page.path
-            there = pages.get(target.relative_to(SITE).as_posix()) if target.is_relative_to(SITE) else None
-            if not target.exists() or at.fragment and there and unquote(at.fragment) not in there.ids: dead.append(f'{name}: {link}')
-    assert not dead
+def test_every_link_and_anchor_leads_somewhere(pages, site): assert not dead_links(pages, site)
 
 def test_nothing_is_loaded_from_elsewhere(pages):
     assert not [f'{name}: {o}' for name, p in pages.items() for o in p.loads if re.match('(https?:)?//', o)]
@@ -140,83 +108,10 @@ def test_no_directive_and_no_dollar_is_left(pages):
 
 # --- in a browser
 
-@pytest.fixture
-def tab(browser, pages):
-    "A page that notes what it asks for and complains about"
-    tab = browser.new_page()
-    tab.elsewhere, tab.complaints = [], []
-    tab.on('request', lambda r: None if r.url.startswith(('file:', 'data:', 'blob:')) else tab.elsewhere.append(r.url))
-    tab.on('console', lambda m: tab.complaints.append(m.text) if m.type == 'error' else None)
-    tab.on('pageerror', lambda e: tab.complaints.append(str(e)))
-    yield tab
-    tab.close()
-
-def address(name): return f'file://{SITE/name}'
-
-def hold_still(tab):
-    "Nothing moves; a style that the policy of the page for photographs lets through"
-    tab.evaluate('''() => { const s = new CSSStyleSheet(); s.replaceSync('* {transition: none !important; animation: none !important}'); document.adoptedStyleSheets.push(s); }''')
-
-# text whose colour is too near to that of what it stands on (WCAG: 4.5, or 3 for large letters)
-PALE = '''() => {
-  const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const read = s => { c.clearRect(0, 0, 1, 1); c.fillStyle = s; c.fillRect(0, 0, 1, 1); const d = c.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3]/255]; };
-  const colours = {}, rgba = s => (colours[s] ||= read(s)).slice();
-  const over = (a, b) => [0, 1, 2].map(i => a[i]*a[3] + b[i]*(1 - a[3])).concat(1);
-  const light = v => v.slice(0, 3).map(x => (x /= 255) <= .04045 ? x/12.92 : ((x + .055)/1.055)**2.4).reduce((s, x, i) => s + x*[.2126, .7152, .0722][i], 0);
-  const known = new Map(), under = e => { // the colour below, and how much of a text is seen
-    if (!e) return [[255, 255, 255, 1], 1];
-    if (!known.has(e)) { const s = getComputedStyle(e), [b, seen] = under(e.parentElement); known.set(e, [over(rgba(s.backgroundColor), b), seen*s.opacity]); }
-    return known.get(e);
-  };
-  const seen = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
-    if (!text || e.closest('script,style,noscript,.pc-said,canvas,[aria-hidden=true]')) continue;
-    if (!e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true})) continue;
-    const s = getComputedStyle(e), size = parseFloat(s.fontSize), large = size >= 24 || size >= 18.66 && +s.fontWeight >= 700;
-    const [b, part] = under(e), ink = rgba(s.color);
-    ink[3] *= part;
-    const [x, y] = [light(over(ink, b)), light(b)].sort((p, q) => q - p), ratio = (x + .05)/(y + .05);
-    if (ratio < (large ? 3 : 4.5)) seen.set(`${ratio.toFixed(2)} ${e.tagName}.${e.className}: ${text.slice(0, 30)}`.slice(0, 120), 1);
-  }
-  return [...seen.keys()].slice(0, 5);
-}'''
-
-HEADINGS = "() => [...document.querySelectorAll('main :is(h1, h2, h3, h4, h5, h6)')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
-
-def test_every_page_is_whole_and_readable(tab, pages):
-    found = []
-    for name in pages:
-        tab.set_viewport_size(dict(width=1400, height=900))
-        tab.goto(address(name))
-        hold_still(tab)
-        levels = tab.evaluate(HEADINGS)
-        if levels[:1] != [1] or 1 in levels[1:] or any(b > a + 1 for a, b in zip(levels, levels[1:])): found.append(f'{name}: headings {levels}')
-        for theme, width in product(('light', 'dark'), (1400, 390)):
-            tab.evaluate('theme => document.documentElement.dataset.theme = theme', theme)
-            tab.set_viewport_size(dict(width=width, height=900))
-            wide = tab.evaluate('document.documentElement.scrollWidth')
-            if wide > width: found.append(f'{name}, {theme}, at {width} px: {wide} px wide')
-            found += [f'{name}, {theme}, at {width} px: {o}' for o in tab.evaluate(PALE)]
-    assert not found + tab.complaints + tab.elsewhere
+def test_every_page_is_whole_and_readable(tab, pages): assert not unreadable(tab, pages) + tab.complaints + tab.elsewhere
 
 @pytest.mark.parametrize('part', ['lessons', 'workshop', 'api', ''])
-def test_axe_finds_nothing_serious(tab, pages, part):
-    "Folded parts are opened; what a narrow or a dark page may change is tried again there. Around the article all pages are alike"
-    found, within = [], 'html'
-    for name in (o for o in pages if o.rpartition('/')[0] == part):
-        tab.set_viewport_size(dict(width=1400, height=900))
-        tab.goto(address(name))
-        hold_still(tab)
-        tab.evaluate("document.documentElement.dataset.theme = 'light'; document.querySelectorAll('details').forEach(o => o.open = true)")
-        found += [f'{name}: {o}' for o in violations(tab, within=within)]
-        tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-        tab.set_viewport_size(dict(width=390, height=900))
-        tab.wait_for_timeout(400)       # the theme looks a moment later which parts can be scrolled
-        found += [f'{name}, dark, narrow: {o}' for o in violations(tab, 'color-contrast', 'scrollable-region-focusable', within=within)]
-        within = 'main'
-    assert not found
+def test_axe_finds_nothing_serious(tab, pages, part): assert not serious(tab, [o for o in pages if o.rpartition('/')[0] == part])
 
 def test_axe_finds_what_is_wrong(tab):
     tab.set_content('<html lang=en><title>x</title><main><details><summary></summary>x</details><p style="color:#bbb">pale</p></main>')

@@ -34,7 +34,7 @@ NOT_PROSE = re.compile('|'.join([
     r'(<summary>[\s\S]*?</summary>',            # questions, which a click opens
     r'`[^`]*`',                                 # code
     r'\$\$[^$]*\$\$', r'\$[^$]*\$',             # mathematics
-    r'\[[^\]]*\]\([^)]*\)', r'<[^>]*>',         # links, tags
+    r'\[[^\]]*\]\([^)]*\)', r'<a .*?</a>', r'<[^>]*>',     # links, tags
     r'\*[^*]+\*',                               # what is set apart
     r'^(?:#|\||>).*)',                          # headings, tables, quotations
 ]), flags=re.M)

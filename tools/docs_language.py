@@ -15,7 +15,7 @@ ENGLISH = ROOT/'build'/'doctrees'
 
 class SameNames(SphinxTransform):
     "A Chinese section or entry of the glossary is found under its English name"
-    default_priority = 1    # before anything asks for a name
+    default_priority = 263  # ids have just been put in order, and nothing has asked for them
 
     def apply(self):
         path = ENGLISH/f'{self.env.docname}.doctree'
@@ -41,6 +41,7 @@ logging.getLogger('jieba').setLevel('WARNING')
 
 class Search(SearchChinese):
     "Sphinx's search, and in the browser a query that is cut into words, too"
+    language_name = 'English'   # of its stemmer, which Sphinx looks for under the name Chinese
     js_splitter_code = (ROOT/'docs'/'search_zh.js').read_text(encoding='utf-8')
 
 def write_dictionary(to):
