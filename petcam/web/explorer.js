@@ -410,7 +410,7 @@ function explore(root, live = null) {
   el('alpha').value = data.alpha;
   data.images.forEach((image, i) => thumbnail(image, i));
   el('search').parentElement.hidden = names.length <= 2*LISTED;
-  el('search').placeholder = `one of ${names.length}`;
+  el('search').placeholder = `one of ${names.length} classes`;
   el('search').addEventListener('input', list);
   el('right').onkeydown = search;
   for (const name of ['target', 'layer', 'alpha', 'method', 'positive', 'same-scale']) {
