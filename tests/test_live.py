@@ -304,7 +304,7 @@ def test_the_five_most_probable_classes_and_the_chosen_one_are_listed_and_any_is
     best = [NAMES[k] for k in store.logits(0).argsort(descending=True)]
     chosen = next(name for name in reversed(best))
     page.evaluate(ASK, [0, NAMES.index(best[0]), 2, 2])
-    assert listed(page) == best[:5] and page.get_attribute('.px-search', 'placeholder') == 'one of 120'
+    assert listed(page) == best[:5] and page.get_attribute('.px-search', 'placeholder') == 'one of 120 classes'
     page.evaluate(ASK, [0, NAMES.index(chosen), 2, 2])
     assert listed(page) == [*best[:5], chosen]
     page.fill('.px-search', 'fox')

@@ -48,8 +48,8 @@ TOGETHER = [ # what scripts and program put together of a verdict, a layer and w
     'predicted {0}: {1}, rank {2} of {3}', 'it is {0}: {1}, rank {2} of {3}',
     '{0} for {1}. Strongest at the {2} (row {3} of {4}, column {5} of {6}). {7}',
     '{0} for {1}. The same everywhere. {2}',
-    '{0} of {1} checks passed: {2}. This does not make a map right: {3}',
-    '{0} of {1} checks passed; {2}. This does not make a map right: {3}',
+    *(f'{{0}} of {{1}} checks passed{joint} {{2}}. This does not make a map right: '
+      'a check rules out one way to be wrong.' for joint in ':;'),
     '{0} for {1}. No positive evidence anywhere in the image.']
 ALONE = [ # words of one word that pages say, and names of places
     'image', 'map', 'head', 'momentum', 'batch', 'camera', 'early', 'middle', 'late', 'centre',
