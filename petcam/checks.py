@@ -278,8 +278,9 @@ def _check_trained(case, redrawn, random_y):
                          for o in (case.y, random_y))
     new = _as_drawn(case.model, redrawn)
     several = len(case.image) > 1 # one image fits its own batch norm's statistics too well
-    scores = f'Its highest score is {sure:.2f} on average, with random weights {random_sure:.2f}; '
-    said = f'{scores*several}{new:.0%} of its parameters look as they are before any training.'
+    said = f'{new:.0%} of its parameters look as they are before any training.'
+    if several: said = (f'Its highest score is {sure:.2f} on average, with random weights '
+                        f'{random_sure:.2f}; {said}')
     passed = new < .5 and (sure > random_sure or not several)
     if not passed: said += ' It has random weights, or knows nothing of such images.'
     numbers = (sure, random_sure) if several else (new, 1.)
@@ -517,7 +518,8 @@ class Criterion(NamedTuple):
 
     def __str__(self):
         mark = {True: 'x', False: ' ', None: '?'}[self.met]
-        return f'[{mark}] {tr(self.words)}' + f' ({tr(self.why)})'*bool(self.why)
+        why = f'（{tr(self.why)}）' if language() == 'zh' else f' ({self.why})'
+        return f'[{mark}] {tr(self.words)}' + why*bool(self.why)
 
 _ENOUGH, *_JUDGED = (words for words, names in RUBRIC.items() if not names)
 

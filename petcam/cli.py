@@ -22,7 +22,7 @@ class Usage(Exception):
     "A request that cannot be fulfilled, in words for the person who typed it"
 
 def _wrong(text, expected):
-    return argparse.ArgumentTypeError(f"{text[:40]!r} is not {expected}")
+    return argparse.ArgumentTypeError(tr('{0} is not {1}').format(repr(text[:40]), tr(expected)))
 
 def _whole(low, high): # -> a reader of whole numbers
     def read(text):

@@ -42,6 +42,7 @@ _PART = r'((?:(?![.!?;:,]\s|\n).)*?)' # one that holds no joint
 _JOINTS = r'(\n+)', r'(?:(?<=[.!?])|(?<=[.!?]\)))(\s+)', r'(;\s)', r'(:\s)', r'(,\s)' # of parts
 _MARKS = {'; ': '；', ': ': '：', ', ': '，'} # and what they are in Chinese
 _FEW = 10 # letters of a pattern that says little by itself
+_ENGLISH = re.compile('[a-z]{2,} [a-z]+ [a-z]{2,}') # nothing short of a sentence
 
 class _Pattern: # '{0} of {1}'
     def __init__(self, english, value=_IN, last=_LAST):
@@ -91,7 +92,8 @@ class Catalogue:
         for pattern in patterns:
             values = pattern.values(text)
             if values is None: continue
-            return _VALUE.sub(lambda o: self.tr(values[o[1]]), self.words[pattern.english])
+            said = _VALUE.sub(lambda o: self.tr(values[o[1]]), self.words[pattern.english])
+            if pattern.letters >= _FEW or not _ENGLISH.search(said): return said
 
     def tr(self, text)->str:
         "Text in the other language, as far as it is known"

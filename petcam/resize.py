@@ -74,7 +74,7 @@ def lesson_stages(
 def run_stages(
     learn:Learner,
     stages:list[Stage],
-    say=print,
+    say=say,
     plan:dict=None, # tells this run from others; each epoch then leaves a checkpoint
     resume=False, # continue from the newest of them
     options:dict=None, # with which the run was begun, for `resume_options`

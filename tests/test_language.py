@@ -15,7 +15,7 @@ from petcam.widgets.sliders import captioned
 
 VALUE = re.compile(r'\{(\d+)\}')
 SPOKEN = [name for name in zh.SPOKEN if name in zh.all_words()]
-KEYS = list(dict.fromkeys(o.text for name in SPOKEN for o in zh.all_words()[name]))
+KEYS = [o for o in dict.fromkeys(o.text for name in SPOKEN for o in zh.all_words()[name]) if re.search('[A-Za-z]{2}', o)]
 
 # --- what is found in the code
 

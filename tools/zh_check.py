@@ -102,7 +102,8 @@ def faults(entry, known):
              *_values(english, chinese), *_style(chinese), *_stars(english, chinese)]
     not_terms = excused(entry)
     for term in used(english, known):
-        if not_terms.isdisjoint(term.english) and not any(o in chinese for o in term.chinese):
+        written = any(o.lower() in chinese.lower() for o in term.chinese)
+        if not written and not_terms.isdisjoint(term.english):
             found.append(f"{term.english[0]!r} is {' or '.join(term.chinese)}")
     return found
 

@@ -44,13 +44,19 @@ TOGETHER = [ # what scripts and program put together of a verdict, a layer and w
     '{0}: logit {1}, {2}, rank {3} of {4}; the model predicts {5} ({6}), {7} x {8}, '
     '{9} (layer {10}), {11}. {12}',
     '{0}: logit {1}, {2}, {3} x {4}, {5} (layer {6}), {7}. {8}',
-    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}']
+    '{0}: {1}, {2} x {3}, {4} (layer {5}), {6}. {7}',
+    'predicted {0}: {1}, rank {2} of {3}', 'it is {0}: {1}, rank {2} of {3}',
+    '{0} for {1}. Strongest at the {2} (row {3} of {4}, column {5} of {6}). {7}',
+    '{0} for {1}. The same everywhere. {2}',
+    '{0} for {1}. No positive evidence anywhere in the image.']
 ALONE = [ # words of one word that pages say, and names of places
     'image', 'map', 'head', 'momentum', 'batch', 'camera', 'early', 'middle', 'late', 'centre',
     'size', 'channel', 'strongest first', '1e-2 for all', '1e-4 to 1e-2', '1e-6 to 1e-3',
     '1e-6 to 1e-4', 'channel {0}', 'mean activation', 'two animals', 'Class maps',
     'Checks of heatmaps', 'passed', 'FAILED', 'unanswered', 'stage', 'images', 'epoch', 'time',
-    'network',
+    'network', # and the names of checks
+    'layer', 'mode', 'gradient', 'trained', 'believed', 'class', 'noise', 'shift', 'weights',
+    'deletion', 'inside', 'object',
     *(f'{row} {column}' for row in ('top', 'middle', 'bottom')
       for column in ('left', 'centre', 'right') if (row, column) != ('middle', 'centre'))]
 

@@ -11,6 +11,7 @@ const PART = '((?:(?![.!?;:,]\\s|\\n).)*?)'; // one that holds no joint
 const JOINTS = [/()(\n+)/g, /([.!?]\)?)(\s+)/g, /()(;\s)/g, /()(:\s)/g, /()(,\s)/g]; // of parts: what stays, what lies between
 const MARKS = {'; ': '；', ': ': '：', ', ': '，'}; // and what they are in Chinese
 const FEW = 10; // letters of a pattern that says little by itself
+const ENGLISH = /[a-z]{2,} [a-z]+ [a-z]{2,}/; // nothing short of a sentence
 
 function patternOf(english, value = WITHIN, last = LAST) { // 'rank {0} of {1}'
   const pieces = english.split(VALUE), fixed = pieces.filter((_, i) => i % 2 === 0);
@@ -41,11 +42,12 @@ function translator(table) { // {English: Chinese} -> a function of a text
   const patterns = all.map(o => o.letters < FEW ? patternOf(o.english, PART, PART) : o);
 
   function filled(text, candidates) { // by the first that fits, or undefined
-    for (const {english, numbers, longest, expression} of candidates) {
+    for (const {english, numbers, letters, longest, expression} of candidates) {
       const found = text.includes(longest) && text.match(expression);
       if (!found) continue;
       const values = Object.fromEntries(numbers.map((n, i) => [n, found[i + 1]]));
-      return words.get(english).replace(/\{(\d+)\}/g, (_, n) => tr(values[n]));
+      const said = words.get(english).replace(/\{(\d+)\}/g, (_, n) => tr(values[n]));
+      if (letters >= FEW || !ENGLISH.test(said)) return said;
     }
   }
 

@@ -16,7 +16,7 @@ from torch import nn
 from ..files.images import as_tensor
 from ..files.storage import atomic_write
 from ..engine.lookup import index_of
-from ..language import figure_text, fill, tr
+from ..language import english, figure_text, fill, tr
 from ..engine.explanation import Explanation, where_in_words
 from ..engine.targets import Verdict, verdict
 from ..engine.layers import name_of
@@ -246,7 +246,9 @@ class CamExplorer(W.VBox):
     def words(self)->str:
         "What is on show, in words"
         box, note = self.store.box(self.image), self.store.note(*self._question())
-        return tr(f'{", ".join(self._caption())}. {where_in_words(self.map, box, note)}')
+        with english(): # one sentence, not parts that are Chinese already
+            said = f'{", ".join(self._caption())}. {where_in_words(self.map, box, note)}'
+        return tr(said)
 
     def pixels(self, most:int=256)->np.ndarray: # (h,w,3) uint8
         "Image, map and overlay, as on show"
