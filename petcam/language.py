@@ -222,8 +222,8 @@ def chinese_font(): # -> the name of a font, or None
 
 def in_figures()->bool:
     "Are figures Chinese? If PETCAM_LANG says so, and there is a font"
-    wanted = os.environ.get('PETCAM_LANG', '').lower().startswith('zh')
-    return wanted and chinese_font() is not None
+    asked = os.environ.get('PETCAM_LANG', '').lower().startswith('zh')
+    return asked and language() == 'zh' and chinese_font() is not None
 
 def figure_text(text:str)->str:
     "Text in the language of figures"

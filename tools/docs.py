@@ -50,9 +50,11 @@ def install_line():
 
 def photo_card(to):
     "The card that leads to the page for photographs, which the English site makes"
+    from petcam.language import tr as say
     stored = DOCS/'photo.json'
     if not is_chinese(): stored.write_text(json.dumps(photo(DOCS/'photo.html', pair())))
-    return card(**json.loads(stored.read_text()))
+    facts = json.loads(stored.read_text())
+    return card(**facts | {name: say(facts[name]) for name in ('words', 'credit') if name in facts})
 
 def page(path):
     "A page of docs/ in the site's language"
