@@ -1,5 +1,6 @@
 // Chinese is written without spaces: a query is cut into the longest words that the index knows.
-function splitQuery(query) {
+/* global Search */
+window.splitQuery = query => {
     const {terms, titleterms} = Search._index;
     const longest = text => {
         let end = text.length;
@@ -18,4 +19,4 @@ function splitQuery(query) {
     return query.split(/[^\p{Letter}\p{Number}_\p{Emoji_Presentation}]+/u)
         .flatMap(part => part.split(/(\p{Script=Han}+)/u)).filter(Boolean)
         .flatMap(part => /\p{Script=Han}/u.test(part) ? words(part) : [part]);
-}
+};

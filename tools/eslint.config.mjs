@@ -1,4 +1,4 @@
-// What eslint looks for in petcam/web; the browser's names that a page may use are listed, so that a misspelt one is found
+// What eslint looks for in our scripts; the browser's names that a page may use are listed, so that a misspelt one is found
 const browser = ['window', 'document', 'console', 'navigator', 'location', 'Image', 'ImageData', 'Event', 'CustomEvent', 'URL', 'Blob',
   'fetch', 'atob', 'btoa', 'performance', 'requestAnimationFrame', 'cancelAnimationFrame', 'setTimeout', 'clearTimeout',
   'getComputedStyle', 'matchMedia', 'devicePixelRatio', 'IntersectionObserver', 'ResizeObserver', 'MutationObserver', 'HTMLElement',
