@@ -2,8 +2,8 @@
 
 It brings the catalogues in `locale/zh_CN` up to date: a new paragraph is empty there, and one whose
 English has changed keeps its translation, marked as fuzzy, until a person has looked at it. Of the
-catalogues it makes `nbs/zh`, README.zh.md and `petcam/zh.json`. With --run it then runs the Chinese notebooks whose
-English outputs have changed, or those that are named.
+catalogues it makes `nbs/zh`, README.zh.md and `petcam/zh.json`. With --run it then runs the Chinese
+notebooks whose English outputs have changed, or those that are named.
 """
 import argparse
 import hashlib
