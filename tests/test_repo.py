@@ -92,7 +92,8 @@ def test_a_notebook_can_be_read_without_running_it(path):
     assert not any(o['output_type'] == 'error' for o in outputs)
     stored = [str(o.get('data', o.get('text'))) for o in outputs]
     assert not [o for o in stored if re.search(r'/(tmp|root|home|work|Users)/', o)], 'no path of the machine that ran it'
-    assert path.stat().st_size <= 500_000 and 'widgets' not in json.loads(path.read_text(encoding='utf-8'))['metadata']
+    most = 550_000 if path.parent.name == 'zh' else 500_000                     # its explorer speaks both languages
+    assert path.stat().st_size <= most and 'widgets' not in json.loads(path.read_text(encoding='utf-8'))['metadata']
 
 @pytest.mark.parametrize('path', lessons(), ids=lambda p: p.stem)
 def test_a_lesson_reads_as_a_lesson(path):
