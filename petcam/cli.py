@@ -732,6 +732,6 @@ def _carry_out(words, options):
     except Exception as e:
         said = _sentence(e, options)
         if not said or os.environ.get('PETCAM_TRACEBACK'): raise
-        say(f"petcam: {tr(said)}", file=sys.stderr)
+        print(f"petcam: {tr(said)}", file=sys.stderr)
         return 1
     return 0

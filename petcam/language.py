@@ -37,9 +37,10 @@ def language()->str: # 'en' or 'zh'
 
 # %% ../nbs/20a_language.ipynb #c008
 _VALUE = re.compile(r'\{(\d+)\}')
+_SAID = re.compile(r'\{(\d+)(\??)\}') # `{0?}`: of one word, and yet to be translated
 _IN, _LAST = r'((?:(?![.!?]\s|\n).)*?)', r'(.*)' # a value within a pattern, and at its end
 _PART = r'((?:(?![.!?;:,]\s|\n).)*?)' # one that holds no joint
-_JOINTS = r'(\n+)', r'(?:(?<=[.!?])|(?<=[.!?]\)))(\s+)', r'(;\s)', r'(:\s)', r'(,\s)' # of parts
+_JOINTS = r'(\n+)', r'(?:(?<=[.!?])|(?<=[.!?]\)))(\s+)', r'(;\s)', r'(:\s)', r'(,\s)(?![^()]*\))' # of parts
 _MARKS = {'; ': '；', ': ': '：', ', ': '，'} # and what they are in Chinese
 _FEW = 10 # letters of a pattern that says little by itself
 _ENGLISH = re.compile('[a-z]{2,} [a-z]+ [a-z]{2,}') # nothing short of a sentence
@@ -52,6 +53,7 @@ class _Pattern: # '{0} of {1}'
         self.longest = max(self.fixed, key=len) # for a quick test
         own = ''.join(self.fixed)
         self.letters, self.length = len(re.findall('[A-Za-z]', own)), len(own)
+        self.is_vague = self.letters < _FEW and not re.search('[a-z][:.] $', first)
 
     @cached_property
     def expression(self):
@@ -78,8 +80,8 @@ class Catalogue:
         self.unknown = set() # what was asked for and not known
         patterns = [_Pattern(o) for o in self.words if _VALUE.search(o)]
         patterns.sort(key=lambda o: (-o.letters, -o.length))
-        self.vague = [o for o in patterns if o.letters < _FEW]
-        self.patterns = [o if o.letters >= _FEW else _Pattern(o.english, _PART, _PART)
+        self.vague = [o for o in patterns if o.is_vague]
+        self.patterns = [_Pattern(o.english, _PART, _PART) if o.is_vague else o
                          for o in patterns]
         self.tr = lru_cache(4096)(self.tr)
 
@@ -92,8 +94,9 @@ class Catalogue:
         for pattern in patterns:
             values = pattern.values(text)
             if values is None: continue
-            said = _VALUE.sub(lambda o: self.tr(values[o[1]]), self.words[pattern.english])
-            if pattern.letters >= _FEW or not _ENGLISH.search(said): return said
+            def value(o): return (self.tr if o[2] else self._value)(values[o[1]])
+            said = _SAID.sub(value, self.words[pattern.english])
+            if not pattern.is_vague or not _ENGLISH.search(said): return said
 
     def tr(self, text)->str:
         "Text in the other language, as far as it is known"
@@ -106,6 +109,9 @@ class Catalogue:
             self.unknown.add(core)
             said = core
         return said.join(text.split(core, 1)) if core != text else said
+
+    def _value(self, text): # a single word may be a name of the reader's
+        return self.tr(text) if ' ' in text.strip() else text
 
     def _joined(self, text): # part by part; None: nothing of it is known
         for joint in _JOINTS:
@@ -123,7 +129,7 @@ class Catalogue:
         for n in range(min(len(parts), 11), 1, -2):
             said = self.known(''.join(parts[:n]))
             if said is not None: return said, n
-        return self.tr(parts[0]), 1
+        return self._value(parts[0]), 1
 
 def _mark(before, joint): # in Chinese; no space after a wide mark
     if joint == ' ' and re.search('[\u3000-\u9fff\uff00-\uffef”]$', before): return ''

@@ -66,10 +66,17 @@ def test_help_is_chinese_and_its_options_are_not(few, capsys):
     said = capsys.readouterr().out
     assert said.startswith('用法： petcam cam') and '画出训练好的网络' in said and '--out FILE' in said and '要写入的图像' in said and '选项:' in said
 
+@pytest.mark.parametrize('name', ['head', 'left', 'images', 'nowhere', 'map'])
+def test_a_name_of_the_reader_stays_as_it_is(name, monkeypatch):
+    monkeypatch.setenv('PETCAM_LANG', 'zh')
+    for said in (f'{name}: no such file', f'{name}: logit 0.10, 17.2%, rank 5 of 5', f'no class \'hed\'; the nearest names are {name}', f'wrote out/{name}'):
+        chinese = tr(said)
+        assert name in chinese and re.search('[\u4e00-\u9fff]', chinese), chinese
+
 def test_errors_of_a_command_are_chinese(few, capsys, tmp_path):
     from petcam.cli import main
     assert main(['cam', str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f'petcam：{tmp_path}：那里没有图像\n'
+    assert capsys.readouterr().err == f'petcam: {tmp_path}：那里没有图像\n'
     with pytest.raises(SystemExit): main(['cam'])
     assert 'error: 缺少参数：IMAGE' in capsys.readouterr().err
 

@@ -74,7 +74,7 @@ def _numbers(english, chinese):
     if lost := a - b: yield f'numbers are missing: {sorted(lost)}'
 
 def _values(english, chinese): # of a sentence of the program; a plural's may go
-    a, b = (set(re.findall(r'\{\d+!?\}', o.replace('!}', '}'))) for o in (english, chinese))
+    a, b = (set(re.findall(r'\{\d+\}', o.replace('?}', '}'))) for o in (english, chinese))
     if unknown := b - a: yield f'no such values: {sorted(unknown)}'
 
 def _style(chinese):

@@ -24,10 +24,14 @@ def paragraphs(markdown):
             fence = opened if fence is None else None
     return pieces
 
+def is_commented(fence):
+    "Does a block of commands say what they do?"
+    return re.match(r'```bash\n.* # ', fence, flags=re.S) is not None
+
 def has_words(paragraph):
     "Is there something to translate?"
     fence = re.match('```', paragraph.lstrip())
-    if fence: return OPAQUE.match(paragraph.lstrip()) is None
+    if fence: return OPAQUE.match(paragraph.lstrip()) is None or is_commented(paragraph)
     return re.search('[A-Za-z]', NOT_WORDS.sub('', paragraph)) is not None
 
 class Words(NamedTuple):

@@ -16,7 +16,7 @@ from petcam.language import fill, tr
 UNANSWERED = 'Not answered yet.'
 
 def _say(words, indent=''):
-    print(fill(tr(words), 88, indent))
+    print(fill(words, 88, indent))
 
 @dataclass(eq=False)
 class Exercise:
@@ -32,9 +32,9 @@ class Exercise:
         "Say whether `answer` is right; `own` and `named` are things of the reader it depends on"
         said = UNANSWERED if answer is None else self._hint(answer, *own, **named)
         self.solved = said is None
-        if self.solved: _say(f'Right. {tr(self.why)}')
+        if self.solved: _say(tr(f'Right. {tr(self.why)}'))
         elif said == UNANSWERED: self._ask()
-        else: _say(f'Not yet: {tr(said)}')
+        else: _say(tr(f'Not yet: {tr(said)}'))
 
     def _hint(self, answer, *own, **named):
         try:
@@ -43,7 +43,7 @@ class Exercise:
             return f'{type(e).__name__}: {e}'
 
     def _ask(self):
-        _say(UNANSWERED)
+        _say(tr(UNANSWERED))
         for letter, words in (self.options or {}).items():
             _say(f'{letter}: {tr(words)}', '   ')
 
@@ -158,6 +158,7 @@ def progress(
     found = exercises(lesson)
     left = [name for name, o in found.items() if not o.solved]
     n, names = len(found), ', '.join(left)
-    if len(left) > 1: _say(f'Exercises: {n - len(left)} of {n} right; {names} are left.')
-    elif left: _say(f'Exercises: {n - 1} of {n} right; {names} is left.')
-    else: _say(f'Exercises: {n} of {n} right.')
+    if len(left) > 1: said = f'Exercises: {n - len(left)} of {n} right; {names} are left.'
+    elif left: said = f'Exercises: {n - 1} of {n} right; {names} is left.'
+    else: said = f'Exercises: {n} of {n} right.'
+    _say(tr(said))

@@ -6,9 +6,10 @@
 // ---------- words ----------
 
 const VALUE = /\{(\d+)\}/;
+const SAID = /\{(\d+)(\??)\}/g; // `{0?}`: of one word, and yet to be translated
 const WITHIN = '((?:(?![.!?]\\s|\\n).)*?)', LAST = '(.*)'; // a value in a sentence, and at its end
 const PART = '((?:(?![.!?;:,]\\s|\\n).)*?)'; // one that holds no joint
-const JOINTS = [/()(\n+)/g, /([.!?]\)?)(\s+)/g, /()(;\s)/g, /()(:\s)/g, /()(,\s)/g]; // of parts: what stays, what lies between
+const JOINTS = [/()(\n+)/g, /([.!?]\)?)(\s+)/g, /()(;\s)/g, /()(:\s)/g, /()(,\s)(?![^()]*\))/g]; // of parts: what stays, what lies between
 const MARKS = {'; ': '；', ': ': '：', ', ': '，'}; // and what they are in Chinese
 const FEW = 10; // letters of a pattern that says little by itself
 const ENGLISH = /[a-z]{2,} [a-z]+ [a-z]{2,}/; // nothing short of a sentence
@@ -20,7 +21,8 @@ function patternOf(english, value = WITHIN, last = LAST) { // 'rank {0} of {1}'
   const source = literal.reduce((all, o, i) => all + (i === ends && !o ? last : value) + o);
   const longest = fixed.reduce((a, b) => b.length > a.length ? b : a); // for a quick test
   const {length} = fixed.join(''), letters = fixed.join('').replace(/[^A-Za-z]/g, '').length;
-  return {english, numbers, longest, letters, length, expression: new RegExp(`^${source}$`, 's')};
+  const isVague = letters < FEW && !/[a-z][:.] $/.test(fixed[0]);
+  return {english, numbers, longest, letters, length, isVague, expression: new RegExp(`^${source}$`, 's')};
 }
 
 function alone(table) { // sentences that follow others, without those
@@ -38,19 +40,20 @@ function translator(table) { // {English: Chinese} -> a function of a text
   const words = new Map(Object.entries({...alone(table), ...table})), kept = new Map();
   const all = [...words.keys()].filter(o => VALUE.test(o)).map(o => patternOf(o));
   all.sort((a, b) => b.letters - a.letters || b.length - a.length);
-  const vague = all.filter(o => o.letters < FEW);
-  const patterns = all.map(o => o.letters < FEW ? patternOf(o.english, PART, PART) : o);
+  const vague = all.filter(o => o.isVague);
+  const patterns = all.map(o => o.isVague ? patternOf(o.english, PART, PART) : o);
 
   function filled(text, candidates) { // by the first that fits, or undefined
-    for (const {english, numbers, letters, longest, expression} of candidates) {
+    for (const {english, numbers, isVague, longest, expression} of candidates) {
       const found = text.includes(longest) && text.match(expression);
       if (!found) continue;
       const values = Object.fromEntries(numbers.map((n, i) => [n, found[i + 1]]));
-      const said = words.get(english).replace(/\{(\d+)\}/g, (_, n) => tr(values[n]));
-      if (letters >= FEW || !ENGLISH.test(said)) return said;
+      const said = words.get(english).replace(SAID, (_, n, mark) => (mark ? tr : value)(values[n]));
+      if (!isVague || !ENGLISH.test(said)) return said;
     }
   }
 
+  const value = text => text.trim().includes(' ') ? tr(text) : text; // a single word may be a name of the reader's
   const known = text => words.get(text) ?? filled(text, patterns); // a whole sentence
 
   function run(parts) { // the longest known run of parts at the front, of six at most, and its length
@@ -58,7 +61,7 @@ function translator(table) { // {English: Chinese} -> a function of a text
       const said = known(parts.slice(0, n).join(''));
       if (said !== undefined) return [said, n];
     }
-    return [tr(parts[0]), 1];
+    return [value(parts[0]), 1];
   }
 
   function joined(text) { // part by part, or undefined: nothing of it is known
