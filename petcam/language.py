@@ -40,7 +40,8 @@ _VALUE = re.compile(r'\{(\d+)\}')
 _SAID = re.compile(r'\{(\d+)(\??)\}') # `{0?}`: of one word, and yet to be translated
 _IN, _LAST = r'((?:(?![.!?]\s|\n).)*?)', r'(.*)' # a value within a pattern, and at its end
 _PART = r'((?:(?![.!?;:,]\s|\n).)*?)' # one that holds no joint
-_JOINTS = r'(\n+)', r'(?:(?<=[.!?])|(?<=[.!?]\)))(\s+)', r'(;\s)', r'(:\s)', r'(,\s)(?![^()]*\))' # of parts
+_JOINTS = ( # of parts; a comma within brackets is none
+    r'(\n+)', r'(?:(?<=[.!?])|(?<=[.!?]\)))(\s+)', r'(;\s)', r'(:\s)', r'(,\s)(?![^()]*\))')
 _MARKS = {'; ': '；', ': ': '：', ', ': '，'} # and what they are in Chinese
 _FEW = 10 # letters of a pattern that says little by itself
 _ENGLISH = re.compile('[a-z]{2,} [a-z]+ [a-z]{2,}') # nothing short of a sentence
@@ -94,8 +95,8 @@ class Catalogue:
         for pattern in patterns:
             values = pattern.values(text)
             if values is None: continue
-            def value(o): return (self.tr if o[2] else self._value)(values[o[1]])
-            said = _SAID.sub(value, self.words[pattern.english])
+            said = _SAID.sub(lambda o: (self.tr if o[2] else self._value)(values[o[1]]),
+                             self.words[pattern.english])
             if not pattern.is_vague or not _ENGLISH.search(said): return said
 
     def tr(self, text)->str:
