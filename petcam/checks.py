@@ -571,13 +571,12 @@ class CheckReport:
     @property
     def verdict(self)->str:
         "Which checks were passed; never that a map is right"
-        colon, semicolon, stop = '：；。' if language() == 'zh' else (': ', '; ', '. ')
-        groups = {f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed':
-                  self.passed, 'failed': self.failed, 'unanswered': self._names(None)}
-        said = [tr(words) + (colon + ', '.join(names) if names else '') # names stay as they are
-                for words, names in groups.items() if names or 'checks' in words]
-        return semicolon.join(said) + stop + tr('This does not make a map right: '
-                                                'a check rules out one way to be wrong.')
+        said = f'{len(self.passed)} of {len(self.passed + self.failed)} checks passed'
+        if self.passed: said += f': {", ".join(self.passed)}'
+        if self.failed: said += f'; failed: {", ".join(self.failed)}'
+        if unasked := self._names(None): said += f'; unanswered: {", ".join(unasked)}'
+        return tr(f'{said}. This does not make a map right: '
+                  'a check rules out one way to be wrong.')
 
     @property
     def rubric(self)->list[Criterion]:

@@ -3,6 +3,7 @@ import html
 import re
 from typing import NamedTuple
 from docs_words import prose
+from petcam.language import is_chinese
 from project import ROOT
 
 PAGE = ROOT/'docs'/'glossary.md'
@@ -13,7 +14,6 @@ OFTEN = 'class', 'control', 'rank', 'seed', 'head', 'body', 'kernel'
 # in Chinese an entry stands under two names, of which the second is the English one
 ENTRY = re.compile(r'^(\w.*(?:\n\w.*)?)\n'
                    r'    (.*?) ?→ \[.*?\]\((?:lessons|workshop)/(\w+)\.ipynb', flags=re.M)
-HAN = re.compile(r'[\u3400-\u9fff]')
 
 class Term(NamedTuple):
     "An entry of the glossary"
@@ -41,7 +41,7 @@ NOT_PROSE = re.compile('|'.join([
 
 def spelt(name):
     "An expression for a name: Latin letters are a word of their own, Chinese ones need no space"
-    return re.escape(name) if HAN.search(name) else rf'\b{re.escape(name)}(?=s?\b)'
+    return re.escape(name) if is_chinese(name) else rf'\b{re.escape(name)}(?=s?\b)'
 
 def link_terms(source, terms): # a term that has been linked is taken out of the list
     "Link the first use of each term to the glossary, its meaning in the link's title"

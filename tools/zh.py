@@ -109,8 +109,8 @@ def with_outputs(made, ran):
 
 def read(path): return json.loads(path.read_text(encoding='utf-8'))
 
-def write(path, notebook):
-    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+def write(path, data):
+    text = json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True)
     path.write_text(text + '\n', encoding='utf-8')
 
 def make(path):
@@ -123,19 +123,21 @@ def outputs_mark(path):
     outputs = [o.get('outputs') for o in read(path)['cells']]
     return hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()[:16]
 
+def seen(): # -> {lesson: mark}
+    "The English outputs that the Chinese ones were made beside"
+    return read(SEEN) if SEEN.exists() else {}
+
 def stale(): # -> names
     "The lessons whose English outputs have changed since the Chinese ones were made"
-    seen = read(SEEN) if SEEN.exists() else {}
-    return [p.stem for p in lessons() if seen.get(p.stem) != outputs_mark(p)]
+    marks = seen()
+    return [p.stem for p in lessons() if marks.get(p.stem) != outputs_mark(p)]
 
 def run(names):
     "Run Chinese notebooks and note which English outputs they stand beside"
     from run_lessons import run as run_one
     for name in names:
         run_one(NOTEBOOKS/f'{name}.ipynb')
-        seen = read(SEEN) if SEEN.exists() else {}
-        seen[name] = outputs_mark(ROOT/'nbs'/f'{name}.ipynb')
-        SEEN.write_text(json.dumps(seen, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+        write(SEEN, seen() | {name: outputs_mark(ROOT/'nbs'/f'{name}.ipynb')})
 
 # --- the README
 

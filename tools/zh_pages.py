@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from project import ROOT
 from zh_program import about_exercises, about_program, has_words, trimmed
-from zh_text import Words
+from zh_text import Words, once
 
 WEB = ROOT/'petcam'/'web'
 VALUE = '\ue000'
@@ -97,5 +97,4 @@ def about_pages():
     found += [Words(o, 'diagrams.py') for o in in_diagrams()]
     said, errors = about_program()
     elsewhere = {o.text for o in [*said, *errors, *about_exercises()]}
-    known = {o.text: o for o in reversed(found) if o.text not in elsewhere}
-    return list(known.values())[::-1]
+    return once([o for o in found if o.text not in elsewhere])

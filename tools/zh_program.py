@@ -8,8 +8,9 @@ asserts, what is compared or looked up, and expressions for `re`. An f-string is
 import ast
 import json
 import re
+from functools import cache
 from project import ROOT, lessons, modules
-from zh_text import Words
+from zh_text import Words, once
 
 # what a figure or a widget is given to show
 SHOWN = {'title', 'titles', 'label', 'labels', 'xlabel', 'ylabel', 'desc', 'description', 'tooltip',
@@ -148,9 +149,6 @@ def _cells(notebook): # the code of a notebook, without magics
     code = [''.join(o['source']) for o in cells if o['cell_type'] == 'code']
     return [re.sub(r'^\s*[%!].*$|\?+$', '', o, flags=re.M) for o in code]
 
-def _once(words):
-    return list({o.text: o for o in reversed(words)}.values())[::-1]
-
 def _said(files): # -> what they say, and their errors
     said, errors = [], []
     for p in files:
@@ -159,14 +157,16 @@ def _said(files): # -> what they say, and their errors
             found += [Words(o, place) for o in words]
     return said, errors
 
+@cache
 def about_exercises():
     "What the exercises say"
-    return _once(sum(_said([p for p in modules() if p.parent.name == 'exercises']), []))
+    return once(sum(_said([p for p in modules() if p.parent.name == 'exercises']), []))
 
+@cache
 def about_program(): # -> two lists: what it says, its errors
     "What the program says, and the words in figures of the lessons"
     said, errors = _said([p for p in modules() if p.parent.name != 'exercises'])
     said += [Words(o, p.stem) for p in lessons() for cell in _cells(p)
              for o in drawn_in(cell)]
-    said = _once([Words(o, 'elsewhere') for o in elsewhere()] + said)
-    return said, [o for o in _once(errors) if o.text not in {w.text for w in said}]
+    said = once([Words(o, 'elsewhere') for o in elsewhere()] + said)
+    return said, [o for o in once(errors) if o.text not in {w.text for w in said}]

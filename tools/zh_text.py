@@ -39,6 +39,10 @@ class Words(NamedTuple):
     text: str
     place: str # the cell's id; of a page: the line
 
+def once(words):
+    "Each text once, where it stands first"
+    return list({o.text: o for o in reversed(words)}.values())[::-1]
+
 def _in_markdown(markdown, place):
     return [Words(o.rstrip('\n'), place) for o in paragraphs(markdown) if has_words(o)]
 
@@ -49,11 +53,11 @@ def in_notebook(notebook):
         source = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown': found += _in_markdown(source, cell['id'])
         else: found += [Words(alt, cell['id']) for alt in ALT.findall(source)]
-    return list({o.text: o for o in reversed(found)}.values())[::-1]
+    return once(found)
 
 def in_page(markdown):
     "All that is translated of a page of Markdown, each once"
-    return list({o.text: o for o in reversed(_in_markdown(markdown, ''))}.values())[::-1]
+    return once(_in_markdown(markdown, ''))
 
 def sources():
     "The files that are translated whole, by the names of their catalogues"
